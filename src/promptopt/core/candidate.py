@@ -1,0 +1,32 @@
+"""A candidate: one point of the search space, named by its digest."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from promptopt.core.digest import digest_data
+from promptopt.core.model import FrozenModel
+
+Choice = str | int | float | bool
+
+
+class Candidate(FrozenModel):
+    """One assignment of choices to the components of a judgement program.
+
+    Attributes:
+        choices: Component name (``"policy_rendering"``) to the choice made for it; scalars only.
+        demos: Ids of the demonstration cases in the order in which they are shown.
+    """
+
+    choices: dict[str, Choice]
+    demos: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the choices and demonstrations: names the candidate in runs, stores and bundles."""
+        return digest_data(self)
+
+    @property
+    def short_digest(self) -> str:
+        """The first ten digits of the digest, for people."""
+        return self.digest[:10]

@@ -1,0 +1,52 @@
+"""A verdict: what a judge says of a case, or that it says nothing."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from promptopt.core.case import Label
+from promptopt.core.model import FrozenModel
+
+
+class Verdict(FrozenModel):
+    """The outcome of judging one case.
+
+    *No verdict* is a value: ``label`` and ``probability`` are None and ``unjudged_reason`` says why. It is counted in
+    every report and never scored as allowed or as zero.
+
+    Attributes:
+        label: Violation, allowed, or None when unjudged.
+        probability: Probability of a violation, in [0, 1], or None when unjudged.
+        clause: The clause cited, if any.
+        severity: Severity of the cited clause, 0 when allowed.
+        rule: The routing rule that fired.
+        escalate: True when the routing sends the case to people, whatever the label.
+        truncated: True when the judge did not read the whole text.
+        unjudged_reason: Why there is no verdict.
+    """
+
+    label: Label | None = None
+    probability: float | None = Field(default=None, ge=0.0, le=1.0)
+    clause: str | None = None
+    severity: int = Field(default=0, ge=0, le=4)
+    rule: str | None = None
+    escalate: bool = False
+    truncated: bool = False
+    unjudged_reason: str | None = None
+
+    @model_validator(mode="after")
+    def _judged_or_not(self) -> Self:
+        if (self.unjudged_reason is None) == (self.label is None or self.probability is None):
+            raise ValueError("a verdict has a label and a probability, or a reason why it has neither")
+        return self
+
+    @classmethod
+    def unjudged(cls, reason: str) -> Verdict:
+        """The value that says there is no verdict, and why."""
+        return cls(unjudged_reason=reason)
+
+    @property
+    def is_judged(self) -> bool:
+        return self.unjudged_reason is None

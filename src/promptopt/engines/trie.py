@@ -1,0 +1,101 @@
+"""Token trees: what is computed once for many queries.
+
+A batch of queries is divided into a shared prefix (everything before the first case text) and rows. A row is a small
+tree of tokens: the case's text as the trunk, one branch per question asked about it, and below each branch the inner
+nodes of the label trie when labels share their first tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from promptopt.engines.tokenization import Stretch, TokenIds
+
+MIN_CHUNK_TOKENS = 64
+
+
+@dataclass(slots=True)
+class TokenTree:
+    """Tokens with parents; the parent of a first token is -1, the end of the shared prefix."""
+
+    tokens: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    _children: dict[tuple[int, int], int] = field(default_factory=dict)
+
+    def extend(self, node: int, ids: Sequence[int]) -> int:
+        """Walks from a node along the ids, adding what is missing, and returns the last node."""
+        for token in ids:
+            child = self._children.get((node, token))
+            if child is None:
+                child = len(self.tokens)
+                self.tokens.append(token)
+                self.parents.append(node)
+                self.depths.append(0 if node < 0 else self.depths[node] + 1)
+                self._children[node, token] = child
+            node = child
+        return node
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelStep:
+    """One decision on the way to a label: at this node, this token, among these."""
+
+    node: int
+    token: int
+    among: TokenIds
+
+
+def add_label_steps(tree: TokenTree, end: int, labels: Sequence[TokenIds]) -> list[list[LabelStep]]:
+    """Adds a label trie's inner nodes below ``end``.
+
+    Args:
+        tree: The row's tree, extended in place.
+        end: Node after which the judge answers.
+        labels: Token ids of the labels; none the beginning of another.
+
+    Returns:
+        For each label the decisions whose probabilities multiply to the label's. Where the labels that remain agree
+        on the next token there is nothing to decide, so labels with different first tokens cost no extra token.
+    """
+    steps: list[list[LabelStep]] = []
+    for label in labels:
+        path: list[LabelStep] = []
+        node, rest = end, list(labels)
+        for depth, token in enumerate(label):
+            among = tuple(sorted({other[depth] for other in rest}))
+            if len(among) > 1:
+                path.append(LabelStep(node, token, among))
+            rest = [other for other in rest if other[depth] == token]
+            if len(rest) == 1:
+                break
+            node = tree.extend(node, (token,))
+        steps.append(path)
+    return steps
+
+
+def split_prefix(stretches: Sequence[Stretch]) -> tuple[tuple[TokenIds, ...], list[Stretch]]:
+    """Divides a query into the chunks of its shared prefix and the rest.
+
+    Chunks end at stretch boundaries and hold at least :data:`MIN_CHUNK_TOKENS` tokens (the last may hold fewer). They
+    depend on the prefix alone, so a prefix is always computed by the same forward passes and its values are the same
+    to the bit, whatever is cached.
+
+    Returns:
+        Chunks of token ids, and the stretches from the first case text on.
+    """
+    first = next((i for i, s in enumerate(stretches) if s.from_case), max(len(stretches) - 1, 0))
+    chunks: list[TokenIds] = []
+    current: list[int] = []
+    for stretch in stretches[:first]:
+        current.extend(stretch.ids)
+        if len(current) >= MIN_CHUNK_TOKENS:
+            chunks.append(tuple(current))
+            current = []
+    if current:
+        chunks.append(tuple(current))
+    return tuple(chunks), list(stretches[first:])
