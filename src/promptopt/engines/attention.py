@@ -7,6 +7,7 @@ log-sum-exp is exact; the method is that of FlashDecoding and Hydragen (Juravsky
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,9 +25,10 @@ class TreePlan:
     Attributes:
         prefix: Per layer keys and values of the shared prefix, each (kv heads, prefix tokens, head size); empty when
             there is no prefix.
-        gather: int64 (rows, longest row): packed position of each row's tokens, padded with 0.
+        gather: int64 (rows, longest row): packed position of each row's tokens, padded with the row's last.
         scatter: int64 (tokens,): position of each packed token in the flattened ``gather``.
-        bias: (rows, 1, longest row, longest row): 0 where a token may attend, -inf elsewhere.
+        bias: float32 (rows or 1, longest row, longest row): 0 where a token may attend, -inf elsewhere; one for all
+            rows when none of them branches.
         capture: When not None, the pass's own keys and values are appended here, layer by layer.
     """
 
@@ -99,7 +101,7 @@ def _over_prefix(
 def _within_rows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: TreePlan, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of each token to its ancestors and itself: outputs (kv heads, shared, tokens, head size) and their lse."""
+    """Attention of each token to its ancestors and itself: (kv heads, shared, tokens, head size) and its lse."""
     rows, longest = plan.gather.shape
     kv_heads, shared, _, size = query.shape
     flat = plan.gather.reshape(-1)
@@ -107,7 +109,7 @@ def _within_rows(
     k = key.index_select(1, flat).reshape(kv_heads, 1, rows, longest, size)
     v = value.index_select(1, flat).reshape(kv_heads, 1, rows, longest, size)
     scores = torch.matmul(q, k.transpose(-1, -2)).float().mul_(scale)
-    scores += plan.bias.reshape(1, 1, rows, longest, longest)
+    scores += plan.bias
     lse = torch.logsumexp(scores, dim=-1)
     weights = scores.sub_(lse.unsqueeze(-1)).exp_().to(v.dtype)
     out = torch.matmul(weights, v).reshape(kv_heads, shared, rows * longest, size)
@@ -115,15 +117,13 @@ def _within_rows(
     return out.index_select(2, plan.scatter), lse.index_select(2, plan.scatter)
 
 
-def causal_plan(tokens: int, prefix: list[LayerKV], device: torch.device, dtype: torch.dtype) -> TreePlan:
+def causal_plan(tokens: int, prefix: list[LayerKV], device: torch.device) -> TreePlan:
     """A plan for one plain sequence that continues the prefix and whose keys and values are captured."""
     index = torch.arange(tokens, device=device)
-    bias = torch.zeros(tokens, tokens, device=device, dtype=dtype)
-    bias.masked_fill_(index[:, None] < index[None, :], float("-inf"))
-    return TreePlan(prefix, index.unsqueeze(0), index, bias.reshape(1, 1, tokens, tokens), capture=[])
+    return TreePlan(prefix, index.unsqueeze(0), index, _bias(_causal(tokens)).to(device), capture=[])
 
 
-def tree_plan(parents: list[list[int]], prefix: list[LayerKV], device: torch.device) -> TreePlan:
+def tree_plan(parents: Sequence[Sequence[int]], prefix: list[LayerKV], device: torch.device) -> TreePlan:
     """A plan for packed rows.
 
     Args:
@@ -135,27 +135,38 @@ def tree_plan(parents: list[list[int]], prefix: list[LayerKV], device: torch.dev
     Returns:
         The plan; row r's tokens follow those of row r - 1 in the packed sequence.
     """
-    longest = max(len(row) for row in parents)
-    gather = torch.zeros(len(parents), longest, dtype=torch.int64)
-    allowed = torch.zeros(len(parents), longest, longest, dtype=torch.bool)
-    scatter: list[int] = []
-    start = 0
-    for r, row in enumerate(parents):
-        gather[r, : len(row)] = torch.arange(start, start + len(row))
-        scatter.extend(range(r * longest, r * longest + len(row)))
-        start += len(row)
-        if row == list(range(-1, len(row) - 1)):
-            allowed[r, : len(row), : len(row)] = torch.ones(len(row), len(row), dtype=torch.bool).tril_()
-        else:
-            for node, parent in enumerate(row):
-                if parent >= 0:
-                    allowed[r, node] = allowed[r, parent]
-                allowed[r, node, node] = True
-    # A padded token attends to itself: a row of the softmax that is masked throughout would be NaN.
-    index = torch.arange(longest)
-    allowed[:, index, index] = True
-    bias = torch.zeros(allowed.shape, dtype=torch.float32).masked_fill_(~allowed, float("-inf"))
-    return TreePlan(prefix, gather.to(device), torch.tensor(scatter, device=device), bias.unsqueeze(1).to(device))
+    lengths = torch.tensor([len(row) for row in parents])
+    longest = int(lengths.max())
+    column = torch.arange(longest)
+    starts = (lengths.cumsum(0) - lengths).unsqueeze(1)
+    # Padding repeats the row's own last token: its values must stay out of other rows even when they are NaN.
+    gather = starts + torch.minimum(column, lengths.unsqueeze(1) - 1)
+    real = column < lengths.unsqueeze(1)
+    scatter = real.flatten().nonzero().squeeze(1)
+    allowed = _causal(longest)
+    branching = [r for r, row in enumerate(parents) if any(parent != i - 1 for i, parent in enumerate(row))]
+    if branching:
+        allowed = allowed.repeat(len(parents), 1, 1)
+        for r in branching:
+            allowed[r] = _ancestors(parents[r], longest)
+    return TreePlan(prefix, gather.to(device), scatter.to(device), _bias(allowed).to(device))
+
+
+def _causal(tokens: int) -> torch.Tensor:
+    return torch.ones(1, tokens, tokens, dtype=torch.bool).tril_()
+
+
+def _ancestors(parents: Sequence[int], longest: int) -> torch.Tensor:
+    """True where a token may attend; padding attends to itself, since a row masked throughout would be NaN."""
+    allowed = torch.eye(longest, dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            allowed[node] |= allowed[parent]
+    return allowed
+
+
+def _bias(allowed: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(allowed.shape, dtype=torch.float32).masked_fill_(~allowed, float("-inf"))
 
 
 def register() -> None:

@@ -126,6 +126,19 @@ class EngineCard:
         return {**asdict(self), "versions": dict(self.versions)}
 
 
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """What a batch of queries would cost, before it is scored.
+
+    Attributes:
+        prefix: Tokens before the first case text, each distinct prefix counted once.
+        marginal: All other tokens, stretches shared between the questions about one case counted once.
+    """
+
+    prefix: int
+    marginal: int
+
+
 @runtime_checkable
 class JudgeEngine(Protocol):
     """Scores closed label sets."""
@@ -144,6 +157,10 @@ class JudgeEngine(Protocol):
                 marked unjudged with the reason.
             LabelSetError: The judge cannot tell two labels of a query apart.
         """
+        ...
+
+    def count_tokens(self, queries: Sequence[LabelQuery]) -> TokenCount:
+        """Counts what the queries would cost; runs no model. Queries that cannot be judged count nothing."""
         ...
 
     def describe(self) -> EngineCard:

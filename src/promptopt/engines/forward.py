@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 
 from promptopt.engines import attention
 from promptopt.engines.attention import LayerKV
-from promptopt.engines.tokenization import TokenIds
-from promptopt.engines.trie import TokenTree
+from promptopt.engines.trie import PrefixChunks, TokenTree
 
-PrefixChunks = tuple[TokenIds, ...]
 BATCHED_MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3", "mistral", "granite", "olmo2", "smollm3"})
 
 
@@ -24,18 +22,16 @@ class TreeForward(Protocol):
     tokens_computed: int
     seconds: float
 
-    def hidden(
-        self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]
-    ) -> list[torch.Tensor]:
+    def hidden(self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]) -> torch.Tensor:
         """Hidden states.
 
         Args:
             prefix: Chunks of the shared prefix.
             trees: The rows.
-            nodes: For each row the nodes wanted; -1 is the end of the prefix.
+            nodes: For each row the nodes wanted; -1 is the end of the prefix, wanted only where there is one.
 
         Returns:
-            For each row a tensor (wanted nodes, hidden size) in the order of ``nodes``.
+            (wanted nodes of all rows, hidden size), row by row in the order of ``nodes``.
         """
         ...
 
@@ -58,24 +54,22 @@ class SharedPrefixForward:
         self.tokens_computed = 0
         self.seconds = 0.0
 
-    def hidden(
-        self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]
-    ) -> list[torch.Tensor]:
+    def hidden(self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]) -> torch.Tensor:
         layers, last = self._prefix(prefix)
+        states = [] if last is None else [last.unsqueeze(0)]
         filled = [tree for tree in trees if len(tree)]
-        packed = torch.empty(0)
         if filled:
             plan = attention.tree_plan([tree.parents for tree in filled], layers, self._device)
             start = sum(len(chunk) for chunk in prefix)
             tokens = [token for tree in filled for token in tree.tokens]
             positions = [start + depth for tree in filled for depth in tree.depths]
-            packed = self._run(tokens, positions, plan)
-        out, offset = [], 0
-        for tree, wanted in zip(trees, nodes, strict=True):
-            rows = [last if node < 0 else packed[offset + node] for node in wanted]
-            out.append(torch.stack([row for row in rows if row is not None]))
+            states.append(self._run(tokens, positions, plan))
+        wanted: list[int] = []
+        offset = 0 if last is None else 1
+        for tree, row in zip(trees, nodes, strict=True):
+            wanted.extend(0 if node < 0 else offset + node for node in row)
             offset += len(tree)
-        return out
+        return torch.cat(states)[torch.tensor(wanted, device=self._device)]
 
     def _prefix(self, chunks: PrefixChunks) -> tuple[list[LayerKV], torch.Tensor | None]:
         """Keys and values of the whole prefix per layer, and the hidden state after its last token."""
@@ -87,7 +81,7 @@ class SharedPrefixForward:
         for end in range(known + 1, len(chunks) + 1):
             chunk = chunks[end - 1]
             start = sum(len(c) for c in chunks[: end - 1])
-            plan = attention.causal_plan(len(chunk), layers, self._device, torch.float32)
+            plan = attention.causal_plan(len(chunk), layers, self._device)
             states = self._run(list(chunk), list(range(start, start + len(chunk))), plan)
             own = plan.capture or []
             if layers:
@@ -107,8 +101,7 @@ class SharedPrefixForward:
             ).last_hidden_state[0]
         finally:
             attention.ACTIVE_PLAN.reset(token)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        _wait(self._device)
         self.seconds += time.perf_counter() - began
         self.tokens_computed += len(tokens)
         return states
@@ -141,46 +134,66 @@ class PaddedForward:
     """The plain path for any architecture: every branch is a sequence of its own, padded to the longest.
 
     Slower, and the reference that the fast path is tested against.
+
+    Args:
+        model: A causal language model.
+        pad_id: Token that fills the ends of shorter sequences; masked, so any will do.
+        batch_tokens: Tokens per forward pass, padding included; one sequence at least.
     """
 
-    def __init__(self, model: Any, pad_id: int) -> None:
+    def __init__(self, model: Any, pad_id: int, batch_tokens: int) -> None:
+        if model.config._attn_implementation == attention.NAME:
+            model.set_attn_implementation("sdpa")
         self._body = model.base_model
         self._device: torch.device = next(model.parameters()).device
         self._pad = pad_id
+        self._batch_tokens = batch_tokens
         self.tokens_computed = 0
         self.seconds = 0.0
 
-    def hidden(
-        self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]
-    ) -> list[torch.Tensor]:
+    def hidden(self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]) -> torch.Tensor:
         shared = [token for chunk in prefix for token in chunk]
-        paths = [[shared + _path(tree, node) for node in wanted] for tree, wanted in zip(trees, nodes, strict=True)]
-        flat = [path for row in paths for path in row]
-        states = self._run(flat)
-        source: Iterator[torch.Tensor] = iter(states)
-        return [torch.stack([next(source) for _ in row]) for row in paths]
+        paths = [shared + _path(tree, node) for tree, row in zip(trees, nodes, strict=True) for node in row]
+        by_length = sorted(range(len(paths)), key=lambda i: len(paths[i]))
+        states: dict[int, torch.Tensor] = {}
+        while by_length:
+            longest = len(paths[by_length[-1]])
+            batch = by_length[-max(1, self._batch_tokens // longest) :]
+            del by_length[-len(batch) :]
+            states.update(zip(batch, self._run([paths[i] for i in batch]), strict=True))
+        return torch.stack([states[i] for i in range(len(paths))])
 
-    def _run(self, sequences: list[list[int]]) -> list[torch.Tensor]:
-        longest = max(len(s) for s in sequences)
-        ids = torch.full((len(sequences), longest), self._pad)
-        mask = torch.zeros((len(sequences), longest), dtype=torch.int64)
+    def _run(self, sequences: list[list[int]]) -> torch.Tensor:
+        """Hidden states after the last token of each sequence: (sequences, hidden size)."""
+        lengths = torch.tensor([len(s) for s in sequences])
+        ids = torch.full((len(sequences), int(lengths.max())), self._pad)
         for i, sequence in enumerate(sequences):
             ids[i, : len(sequence)] = torch.tensor(sequence)
-            mask[i, : len(sequence)] = 1
+        mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
         began = time.perf_counter()
-        states = self._body(
+        states: torch.Tensor = self._body(
             input_ids=ids.to(self._device), attention_mask=mask.to(self._device), use_cache=False
         ).last_hidden_state
+        last = states[torch.arange(len(sequences), device=self._device), (lengths - 1).to(self._device)]
+        _wait(self._device)
         self.seconds += time.perf_counter() - began
         self.tokens_computed += ids.numel()
-        return [states[i, len(sequence) - 1] for i, sequence in enumerate(sequences)]
+        return last
 
 
 def supports_trees(model: Any) -> bool:
     """True when the model's attention is plain causal attention, which the packed path computes exactly."""
     config = model.config
     window = getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True)
-    return config.model_type in BATCHED_MODEL_TYPES and not window
+    rope = getattr(config, "rope_parameters", None) or {}
+    # Frequencies that follow the length of the pass would differ between a prefix and the rows after it.
+    follows_length = rope.get("rope_type") in {"dynamic", "longrope"}
+    return config.model_type in BATCHED_MODEL_TYPES and not window and not follows_length
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _path(tree: TokenTree, node: int) -> list[int]:

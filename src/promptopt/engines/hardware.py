@@ -10,6 +10,7 @@ import torch
 from promptopt.errors import EngineError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_DEVICES = "choose auto, cpu or cuda"
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -20,13 +21,27 @@ def choose_device(wanted: str) -> torch.device:
         wanted: ``"auto"`` for CUDA where there is one, else CPU; or a torch device name.
 
     Raises:
-        EngineError: CUDA is asked for and there is none.
+        EngineError: The name is not known, or CUDA is asked for and there is none.
     """
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted.startswith("cuda") and not torch.cuda.is_available():
-        raise EngineError(f"device {wanted!r} was asked for and this machine has no CUDA", remedy="set judge.device=auto")
-    return torch.device(wanted)
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as cause:
+        raise EngineError(
+            f"unknown device {wanted!r}", where="judge.device", remedy="choose auto, cpu or cuda"
+        ) from cause
+    if device.type not in {"cpu", "cuda"}:
+        raise EngineError(
+            f"device {wanted!r} is not supported", where="judge.device", remedy="choose auto, cpu or cuda"
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise EngineError(
+            f"device {wanted!r} was asked for and this machine has {torch.cuda.device_count()} CUDA devices",
+            where="judge.device",
+            remedy="set judge.device=auto",
+        )
+    return device
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:

@@ -10,7 +10,10 @@ from typing import Any
 
 import torch
 
+from promptopt.engines.folders import cache_folder
 from promptopt.errors import EngineError
+
+_LIST = "run `promptopt models list` for models that are ready here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,11 @@ def load_model(source: str, *, revision: str, device: torch.device, dtype: torch
         EngineError: There is no such folder or hub model, it has no safetensors weights, or its tokenizer and its
             output head disagree on the vocabulary.
     """
+    if not source:
+        raise EngineError("no model is named", where="judge.model", remedy=_LIST)
     folder = Path(source).expanduser()
     if folder.is_dir():
-        name, revision = folder.name, ""
+        name, revision = folder.resolve().name, ""
     else:
         folder, name = _fetch(source, revision), source
     weights = sorted(folder.glob("*.safetensors"))
@@ -57,7 +62,15 @@ def load_model(source: str, *, revision: str, device: torch.device, dtype: torch
             where=folder,
             remedy="convert the weights to safetensors; other formats can run code and are not loaded",
         )
-    model, tokenizer = _load(folder, device, dtype)
+    try:
+        model, tokenizer = _load(folder, device, dtype)
+    except EngineError:
+        raise
+    except Exception as cause:
+        reason = " ".join(str(cause).split())[:200] or type(cause).__name__
+        raise EngineError(
+            f"the model could not be loaded ({reason})", where=folder, remedy="check the folder"
+        ) from cause
     return LoadedModel(model, tokenizer, name, revision, _digest(weights))
 
 
@@ -66,7 +79,7 @@ def _fetch(source: str, revision: str) -> Path:
     from huggingface_hub.errors import HFValidationError
 
     if source.startswith((".", "/", "~")) or source.count("/") > 1:
-        raise EngineError("no such model folder", where=source, remedy="check judge.model, or run `promptopt models list`")
+        raise EngineError("no such model folder", where=source, remedy=f"check judge.model, or {_LIST}")
     try:
         patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
         return Path(snapshot_download(source, revision=revision or None, allow_patterns=patterns))
@@ -76,23 +89,46 @@ def _fetch(source: str, revision: str) -> Path:
         raise EngineError(
             f"model {source!r} could not be fetched from the hub ({type(cause).__name__})",
             where="judge.model",
-            remedy="check the id and the network, run `promptopt models list` for models that are ready here, or give a folder",
+            remedy=f"check the id and the network, give a folder, or {_LIST}",
         ) from cause
 
 
 def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    options: dict[str, Any] = {}
+    if getattr(config, "quantization_config", None) and device.type == "cuda":
+        options["device_map"] = {"": device}  # quantised weights are packed for the device while they are read
+    text = config.get_text_config()
+    if getattr(text, "attention_chunk_size", 0) is None:
+        # Llama Guard 4 names no chunk size and transformers insists on one: a chunk as long as the context is none.
+        text.attention_chunk_size = text.max_position_embeddings
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    model, report = AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=config,
+        dtype=dtype,
+        trust_remote_code=False,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+        **options,
+    )
+    _check(folder, model, tokenizer, sorted(report["missing_keys"]))
+    return model.to(device).eval().requires_grad_(False), tokenizer
+
+
+def _check(folder: Path, model: Any, tokenizer: Any, missing: list[str]) -> None:
+    """Refuses models that transformers would complete with random weights, and tokenizers of another model."""
+    if missing:
+        raise EngineError(
+            f"the weight files lack {len(missing)} of the model's tensors, such as {missing[0]!r}",
+            where=folder,
+            remedy="download the model again",
         )
-    except (OSError, ValueError, KeyError) as cause:
-        reason = " ".join(str(cause).split())[:200]
-        raise EngineError(f"the model could not be loaded ({reason})", where=folder, remedy="check the folder") from cause
     rows = model.get_output_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise EngineError(
@@ -100,7 +136,6 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
             where=folder,
             remedy="use the tokenizer that belongs to the model",
         )
-    return model.to(device).eval().requires_grad_(False), tokenizer
 
 
 def _digest(weights: list[Path]) -> str:
@@ -109,8 +144,8 @@ def _digest(weights: list[Path]) -> str:
     known: dict[str, str] = {}
     if memory.is_file():
         try:
-            known = json.loads(memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            known = dict(json.loads(memory.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             known = {}  # a damaged memory costs one hashing, nothing else
     digests = []
     for path in weights:
@@ -130,16 +165,3 @@ def _digest(weights: list[Path]) -> str:
 
 def _cache_file() -> Path:
     return cache_folder() / "weights.json"
-
-
-def cache_folder() -> Path:
-    """The user's cache directory: ``$PROMPTOPT_CACHE``, else the platform's usual place."""
-    import os
-    import sys
-
-    if configured := os.environ.get("PROMPTOPT_CACHE"):
-        return Path(configured).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "promptopt"
-    base = os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "promptopt"

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 
 from promptopt.engines.tokenization import Stretch, TokenIds
 
+PrefixChunks = tuple[TokenIds, ...]
 MIN_CHUNK_TOKENS = 64
+MAX_CHUNK_TOKENS = 512
 
 
 @dataclass(slots=True)
@@ -78,12 +80,13 @@ def add_label_steps(tree: TokenTree, end: int, labels: Sequence[TokenIds]) -> li
     return steps
 
 
-def split_prefix(stretches: Sequence[Stretch]) -> tuple[tuple[TokenIds, ...], list[Stretch]]:
+def split_prefix(stretches: Sequence[Stretch]) -> tuple[PrefixChunks, list[Stretch]]:
     """Divides a query into the chunks of its shared prefix and the rest.
 
-    Chunks end at stretch boundaries and hold at least :data:`MIN_CHUNK_TOKENS` tokens (the last may hold fewer). They
-    depend on the prefix alone, so a prefix is always computed by the same forward passes and its values are the same
-    to the bit, whatever is cached.
+    Chunks end at stretch boundaries, where prompts start to differ, and hold :data:`MIN_CHUNK_TOKENS` to
+    :data:`MAX_CHUNK_TOKENS` tokens (the last may hold fewer): attention within a chunk costs memory by the square of
+    its length. They depend on the prefix alone, so a prefix is always computed by the same forward passes and its
+    values are the same to the bit, whatever is cached.
 
     Returns:
         Chunks of token ids, and the stretches from the first case text on.
@@ -93,6 +96,9 @@ def split_prefix(stretches: Sequence[Stretch]) -> tuple[tuple[TokenIds, ...], li
     current: list[int] = []
     for stretch in stretches[:first]:
         current.extend(stretch.ids)
+        while len(current) > MAX_CHUNK_TOKENS:
+            chunks.append(tuple(current[:MAX_CHUNK_TOKENS]))
+            del current[:MAX_CHUNK_TOKENS]
         if len(current) >= MIN_CHUNK_TOKENS:
             chunks.append(tuple(current))
             current = []

@@ -81,9 +81,9 @@ class Procedure(FrozenModel):
         """
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
         if self.shape == "direct":
-            return table[:, 0]
+            return np.asarray(table[:, 0])
         if self.aggregate == "strongest":
-            return self._contributions(table).max(axis=1)
+            return np.asarray(self._contributions(table).max(axis=1))
         return self._routed(table)
 
     def verdict(self, answers: Mapping[str, float], score: float, threshold: float) -> Verdict:
@@ -116,7 +116,7 @@ class Procedure(FrozenModel):
 
     @cached_property
     def _violating_assignments(self) -> npt.NDArray[np.bool_]:
-        """Every combination of clause answers that the routing calls a violation; bool of shape (combinations, clauses)."""
+        """Combinations of clause answers that the routing calls a violation; bool of shape (combinations, clauses)."""
         ids = [c.id for c in self.clauses]
         rows = [
             row
@@ -140,7 +140,7 @@ class Procedure(FrozenModel):
         yes = self._violating_assignments.astype(np.float64)
         clipped = np.clip(table, 1e-12, 1 - 1e-12)
         joint = np.log(clipped) @ yes.T + np.log1p(-clipped) @ (1 - yes).T
-        return np.minimum(np.exp(joint).sum(axis=1), 1.0)
+        return np.asarray(np.minimum(np.exp(joint).sum(axis=1), 1.0))
 
     def _contributions(self, table: FloatArray) -> FloatArray:
         """p(clause) * (1 - p(strongest exception)) for each violating clause; float64 of shape (cases, violating)."""

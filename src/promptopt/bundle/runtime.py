@@ -1,0 +1,163 @@
+"""Judging in production: a bundle and an engine, and nothing of the framework that made the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+
+from promptopt.bundle.model import PromptBundle
+from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport, compare
+from promptopt.core.verdict import Verdict
+from promptopt.engines.base import EngineCard, JudgeEngine, Usage
+from promptopt.errors import BundleError
+from promptopt.policy.asking import Answers, answer
+
+DEFAULT_BLOCK = 512
+EMPTY_TEXT = "text is empty"
+BAD_UNICODE = "text is not valid Unicode (it holds half of a surrogate pair)"
+
+Row = TypeVar("Row")
+
+
+class BundleJudge:
+    """Judges texts as the bundle says.
+
+    Args:
+        bundle: What to ask and how to decide.
+        engine: The judge to ask; the caller closes it.
+    """
+
+    def __init__(self, bundle: PromptBundle, engine: JudgeEngine) -> None:
+        self.bundle = bundle
+        self._engine = engine
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        """What all calls so far have cost."""
+        return self._usage
+
+    def check_engine(self) -> None:
+        """Refuses another judge than the one that was measured; for callers that want no surprises.
+
+        Raises:
+            BundleError: The engine's fingerprint differs; names the facts that do.
+        """
+        expected, found = self.bundle.engine_card, self._engine.describe()
+        if expected.fingerprint != found.fingerprint:
+            raise BundleError(
+                f"the bundle was measured on another judge ({_difference(expected, found)})",
+                where=self.bundle.name,
+                remedy="load the judge that the bundle names, or verify the bundle on this one",
+            )
+
+    def judge(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[Verdict]:
+        """One verdict per text, in order.
+
+        Args:
+            texts: What to judge; an empty or missing text is unjudged.
+            block: Texts per engine call; at least 1.
+
+        Returns:
+            As many verdicts as texts.
+
+        Raises:
+            EngineError: The engine cannot serve a block at all.
+        """
+        return [verdict for _, verdict in self.judge_rows(texts, lambda text: text, block)]
+
+    def judge_rows(
+        self, rows: Iterable[Row], text: Callable[[Row], str | None], block: int = DEFAULT_BLOCK
+    ) -> Iterator[tuple[Row, Verdict]]:
+        """Judges a stream, holding one block of it at a time.
+
+        Args:
+            rows: Anything, any number.
+            text: The text of a row; None where it has none.
+            block: Rows per engine call; at least 1.
+
+        Yields:
+            Every row with its verdict, in order.
+
+        Raises:
+            EngineError: The engine cannot serve a block at all.
+        """
+        if block < 1:
+            raise ValueError(f"block must be at least 1, not {block}")
+        stream = iter(rows)
+        while chunk := list(islice(stream, block)):
+            yield from zip(chunk, self._judge_block([text(row) for row in chunk]), strict=True)
+
+    def verify(self, tolerance: float = DEFAULT_TOLERANCE) -> VerifyReport:
+        """Judges the pinned cases again and compares.
+
+        Args:
+            tolerance: Largest difference of a probability that passes; half-precision judges on other hardware may
+                need more than the default.
+
+        Returns:
+            The comparison; it passes when every label is the same and no probability differs by more.
+
+        Raises:
+            EngineError: The engine cannot serve the cases at all.
+        """
+        pinned = self.bundle.parity
+        answers = self._ask([case.text for case in pinned])
+        scores = self.bundle.procedure.score(answers.probabilities)
+        verdicts = self._verdicts(answers)
+        cases = [
+            compare(case, answers.of_case(row), float(scores[row]), verdicts[row]) for row, case in enumerate(pinned)
+        ]
+        found = self._engine.describe().fingerprint
+        return VerifyReport.of(cases, tolerance, expected=self.bundle.fingerprint, found=found)
+
+    def _judge_block(self, texts: Sequence[str | None]) -> list[Verdict]:
+        faults = [_fault(text) for text in texts]
+        askable = [text for text, fault in zip(texts, faults, strict=True) if text is not None and fault is None]
+        judged = iter(self._verdicts(self._ask(askable)))
+        return [next(judged) if fault is None else Verdict.unjudged(fault) for fault in faults]
+
+    def _ask(self, texts: Sequence[str]) -> Answers:
+        answers = answer(self.bundle.prompts, texts, self._engine)
+        self._usage = self._usage + answers.usage
+        return answers
+
+    def _verdicts(self, answers: Answers) -> list[Verdict]:
+        procedure, calibration = self.bundle.procedure, self.bundle.calibration
+        scores = procedure.score(answers.probabilities)
+        if calibration is not None:
+            scores = calibration.apply(scores)
+        verdicts = []
+        for row, score in enumerate(scores):
+            if np.isnan(score) and row in answers.unjudged:
+                verdict = Verdict.unjudged(answers.unjudged[row])
+            else:
+                verdict = procedure.verdict(answers.of_case(row), float(score), self.bundle.operating_point.threshold)
+            if row in answers.dropped_tokens:
+                verdict = verdict.model_copy(update={"truncated": True})
+            verdicts.append(verdict)
+        return verdicts
+
+
+def _fault(text: str | None) -> str | None:
+    """Why a text cannot be asked about; None where it can."""
+    if text is None or not text.strip():
+        return EMPTY_TEXT
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return BAD_UNICODE
+    return None
+
+
+def _difference(expected: EngineCard, found: EngineCard) -> str:
+    before, now = expected.to_dict(), found.to_dict()
+    parts = [
+        f"{name} {str(before[name])[:40]!r} there, {str(now[name])[:40]!r} here"
+        for name in before
+        if name not in ("device", "versions") and before[name] != now[name]
+    ]
+    return "; ".join(parts)

@@ -1,0 +1,182 @@
+"""The command line: names the commands and says how they fail. Everything heavy is imported by the command that runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptopt.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="promptopt",
+    help="Turn a content-safety policy and a golden set into a judge that can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bundle_app = typer.Typer(
+    help="Look at exported judges, and check that they still say what they said.", no_args_is_help=True
+)
+golden_app = typer.Typer(help="Bring golden sets in, and look at them.", no_args_is_help=True)
+models_app = typer.Typer(help="Judge models that are ready to use here.", no_args_is_help=True)
+config_app = typer.Typer(help="The configuration of a sweep.", no_args_is_help=True)
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(golden_app, name="golden")
+app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="Hydra overrides, such as domain=abuse seed=1.")]
+
+
+@app.command()
+def sweep(overrides: Overrides = None, as_json: Json = False) -> None:
+    """Search for the best prompt, log every trial, export the winner. The same command resumes a sweep."""
+    from promptopt.commands.sweep import sweep as run
+
+    run(overrides or [], as_json)
+
+
+@app.command()
+def judge(
+    bundle: Annotated[Path, typer.Option("--bundle", help="Folder of an exported judge.")],
+    source: Annotated[Path, typer.Option("--in", help="JSONL, CSV or Parquet file to judge.")],
+    target: Annotated[Path, typer.Option("--out", help="Where to write it with the verdicts added.")],
+    text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    prefix: Annotated[str, typer.Option(help="Prefix of the columns that are added.")] = "judge_",
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    any_judge: Annotated[
+        bool, typer.Option("--any-judge", help="Go on when this machine's judge is not the one that was measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Judge a file with an exported judge; every input column is kept."""
+    from promptopt.commands.judge import JudgeRequest
+    from promptopt.commands.judge import judge as run
+
+    run(JudgeRequest(bundle, source, target, text_column, prefix, force, any_judge), as_json)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Names or folders of finished sweeps, or MLflow run ids.")],
+    runs_dir: Annotated[Path, typer.Option(help="Folder of runs.")] = Path("runs"),
+    tracking_uri: Annotated[str | None, typer.Option(help="Tracking store for MLflow run ids.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Set finished sweeps side by side."""
+    from promptopt.commands.compare import compare as run
+
+    run(runs, runs_dir, tracking_uri, as_json)
+
+
+@bundle_app.command("verify")
+def bundle_verify(
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge.")],
+    tolerance: Annotated[float, typer.Option(help="Largest difference of a probability that passes.")] = 1e-3,
+    as_json: Json = False,
+) -> None:
+    """Check every byte of a bundle and judge its pinned cases again. Exit code 1 when a verdict differs."""
+    from promptopt.commands.bundle import verify
+
+    verify(bundle, tolerance, as_json)
+
+
+@bundle_app.command("show")
+def bundle_show(
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge.")],
+    prompt: Annotated[
+        bool, typer.Option("--prompt", help="Print the prompts too; demonstrations are case texts.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a bundle holds and what it scores."""
+    from promptopt.commands.bundle import show
+
+    show(bundle, prompt, as_json)
+
+
+@golden_app.command("import")
+def golden_import(
+    source: Annotated[Path, typer.Argument(help="File to import.")],
+    destination: Annotated[Path, typer.Argument(help="Folder to write the golden set to.")],
+    format: Annotated[str, typer.Option("--format", help="jsonl, csv, openai-moderation or hatecheck.")],
+    domain: Annotated[str, typer.Option(help="Risk domain that the labels speak of.")],
+    name: Annotated[str | None, typer.Option(help="Name of the golden set; the folder's name by default.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="KEY=VALUE for the format, such as category=S.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Take a stratified sample of at most this many cases.")] = None,
+    max_chars: Annotated[int | None, typer.Option(help="Leave out texts that are longer.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample and of the splits.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace another golden set in the folder.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Import labelled data as a golden set: grouped, split without leaks, with a manifest."""
+    from promptopt.commands.golden import ImportRequest
+    from promptopt.commands.golden import import_golden_set as run
+
+    options = tuple(option or ())
+    request = ImportRequest(source, destination, format, domain, name, options, limit, max_chars, seed, force)
+    run(request, as_json)
+
+
+@golden_app.command("show")
+def golden_show(
+    folder: Annotated[Path, typer.Argument(help="Folder of a golden set.")],
+    as_json: Json = False,
+) -> None:
+    """Show what a golden set holds: splits, labels, clauses, languages. No texts."""
+    from promptopt.commands.golden import show
+
+    show(folder, as_json)
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="Model of the catalog, such as smollm2-135m.")],
+    as_json: Json = False,
+) -> None:
+    """Make a judge model ready: fetch it, check its digest, convert it once."""
+    from promptopt.commands.models import pull
+
+    pull(name, as_json)
+
+
+@models_app.command("list")
+def models_list(as_json: Json = False) -> None:
+    """List the judge models of the catalog and whether they are ready."""
+    from promptopt.commands.models import list_all
+
+    list_all(as_json)
+
+
+@config_app.command("show")
+def config_show(overrides: Overrides = None, as_json: Json = False) -> None:
+    """Print the composed configuration, and the groups to choose from."""
+    from promptopt.commands.config import show
+
+    show(overrides or [], as_json)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake is one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"promptopt: {error}", err=True)
+        sys.exit(EXIT_USER_ERROR)
+    except KeyboardInterrupt:
+        typer.echo("promptopt: interrupted; nothing is lost, the same command goes on", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

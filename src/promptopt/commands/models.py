@@ -1,0 +1,31 @@
+"""``promptopt models``."""
+
+from __future__ import annotations
+
+from promptopt.commands.output import console, error_console, print_json, table
+from promptopt.judges.catalog import list_models
+from promptopt.judges.catalog import pull as pull_model
+
+
+def pull(name: str, as_json: bool) -> None:
+    """Makes a model ready."""
+    progress = error_console()
+    folder = pull_model(name, on_progress=lambda what: progress.print(f"[dim]{what}[/]"))
+    if as_json:
+        print_json({"model": name, "folder": str(folder)})
+    else:
+        console().print(f"{name} is ready in {folder}", soft_wrap=True)
+
+
+def list_all(as_json: bool) -> None:
+    """Lists the catalog."""
+    models = list_models()
+    if as_json:
+        print_json([model.model_dump(mode="json") for model in models])
+        return
+    shown = table("model", "hub id", "licence", "size", "ready")
+    for model in models:
+        shown.add_row(model.name, model.hub_id, model.licence, model.size, "yes" if model.ready else "no")
+    out = console()
+    out.print(shown)
+    out.print("\nAny other Hugging Face causal language model works too: judge.model=HUB_ID or judge.model=FOLDER.")

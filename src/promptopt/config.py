@@ -1,0 +1,144 @@
+"""Composes every room's configuration: YAML groups in, typed settings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from promptopt.core.model import FrozenModel
+from promptopt.core.yaml_file import explain_validation
+from promptopt.errors import ConfigError
+from promptopt.judges.config import JudgeConfig
+from promptopt.search.config import SearchConfig
+from promptopt.search.space import SearchSpace
+from promptopt.tracking.config import TrackingConfig
+
+_HERE = Path(__file__).resolve().parent
+
+
+class DomainConfig(FrozenModel):
+    """A risk domain.
+
+    Attributes:
+        name: Domain name, as its policy spells it.
+        policy: Policy file.
+    """
+
+    name: str
+    policy: str
+
+
+class GoldenConfig(FrozenModel):
+    """A golden set.
+
+    Attributes:
+        path: Folder with ``cases.jsonl`` and ``manifest.json``.
+    """
+
+    path: str
+
+
+class AppConfig(FrozenModel):
+    """Everything a sweep needs.
+
+    Attributes:
+        name: Name of the sweep; the same name resumes it.
+        seed: Seed of proposals, draws and orders.
+        runs_dir: Folder of runs: stores, plots and bundles.
+        study_url: Optuna storage; None for a SQLite file in the run's folder.
+        scores_url: Score store; None for ``scores.db`` in ``runs_dir``, shared by all sweeps.
+        domain: The risk domain.
+        golden: The golden set.
+        judge: The judge.
+        program: The search space.
+        search: Objective, racing, budget and sampler.
+        tracking: Where runs are logged.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")
+    seed: int = Field(default=0, ge=0)
+    runs_dir: str = "runs"
+    study_url: str | None = None
+    scores_url: str | None = None
+    domain: DomainConfig
+    golden: GoldenConfig
+    judge: JudgeConfig
+    program: SearchSpace
+    search: SearchConfig = SearchConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def run_folder(self) -> Path:
+        """Where this sweep's files are."""
+        return Path(self.runs_dir) / self.name
+
+
+def load_config(overrides: Sequence[str] = (), folder: Path | None = None) -> AppConfig:
+    """Composes the configuration with Hydra and checks it.
+
+    Args:
+        overrides: Hydra overrides (``domain=abuse``, ``search.budget.trials=80``, ``+experiment=quickstart``).
+        folder: Folder of configuration groups; the project's or the installed package's own by default.
+
+    Returns:
+        The typed configuration.
+
+    Raises:
+        ConfigError: An unknown group, key or value; says which.
+    """
+    data = compose(overrides, folder)
+    try:
+        return AppConfig.model_validate(data)
+    except ValidationError as cause:
+        raise ConfigError(explain_validation(cause), where="configuration", remedy=_SHOW) from cause
+
+
+def compose(overrides: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
+    """The configuration as plain data, interpolations resolved."""
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    folder = (folder or resource("configs")).resolve()
+    if not folder.is_dir():
+        raise ConfigError("the folder of configuration groups does not exist", where=folder)
+    try:
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            config = hydra_compose("config", overrides=list(overrides))
+            plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            return plain
+    except (HydraException, OmegaConfBaseException) as cause:
+        raise ConfigError(_first_sentence(cause), where="configuration", remedy=_SHOW) from cause
+
+
+def resource(name: str) -> Path:
+    """A folder that ships with the project (``configs``, ``data``): of the checkout, else of the installed package."""
+    checkout = _HERE.parents[1] / name
+    return checkout if checkout.is_dir() else _HERE / f"_{name}"
+
+
+def resolve_path(path: str) -> Path:
+    """A path as the user meant it: from the working directory, else from what ships with the project."""
+    given = Path(path).expanduser()
+    if given.exists() or given.is_absolute():
+        return given
+    first, *rest = given.parts
+    shipped = resource(first).joinpath(*rest) if first in ("configs", "data") else given
+    return shipped if shipped.exists() else given
+
+
+_SHOW = "run `promptopt config show` to see every key and the groups to choose from"
+
+
+def _first_sentence(cause: Exception) -> str:
+    """What a Hydra error says, on one line, with the list of groups it offers."""
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    kept = [
+        line for line in lines if not line.startswith(("full_key", "object_type", "set HYDRA", "To append", "Check"))
+    ]
+    return " ".join(kept)[:400].rstrip(".:")

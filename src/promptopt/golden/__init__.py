@@ -1,0 +1,1 @@
+"""Golden sets: read, admitted, split without leakage, versioned by digest, imported from other formats."""

@@ -1,0 +1,1 @@
+"""Pure functions of labels and scores: ranking quality, operating points, calibration, intervals."""

@@ -1,0 +1,80 @@
+"""Makes the winner's bundle."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from promptopt import __version__
+from promptopt.bundle.files import write_bundle
+from promptopt.bundle.model import (
+    MAX_PARITY_CASES,
+    GoldenRecord,
+    ParityCase,
+    PolicyRecord,
+    PromptBundle,
+    SealOpening,
+    SplitScores,
+)
+from promptopt.core.case import Label
+from promptopt.pipeline.workspace import Workspace
+from promptopt.search.finalists import FinalComparison, Finalist
+
+
+def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Path) -> PromptBundle:
+    """Writes the winner as a bundle.
+
+    Args:
+        workspace: The sweep's parts.
+        comparison: The final comparison.
+        folder: Where to; a bundle that is already there is replaced.
+
+    Returns:
+        The bundle.
+    """
+    config, winner = workspace.config, comparison.winner
+    card = workspace.engine.describe()
+    bundle = PromptBundle(
+        name=config.name,
+        domain=workspace.policy.domain,
+        created=datetime.now(UTC),
+        promptopt=__version__,
+        prompts=winner.prompts,
+        procedure=winner.procedure,
+        calibration=winner.calibrator,
+        operating_point=winner.operating_point,
+        policy=PolicyRecord(
+            title=workspace.policy.title, version=workspace.policy.version, digest=workspace.policy.digest
+        ),
+        golden=GoldenRecord(name=workspace.golden.name, digest=workspace.golden.digest),
+        candidate=winner.digest,
+        engine=card.to_dict(),
+        fingerprint=card.fingerprint,
+        judge=config.judge.model_dump(mode="json"),
+        scores={split: SplitScores(**report.model_dump()) for split, report in winner.reports.items()},
+        parity=_parity(winner),
+        openings=tuple(
+            SealOpening(opened=o.opened, who=o.who, why=o.why, candidate=o.candidate) for o in comparison.openings
+        ),
+        policy_source=workspace.policy_path.read_text(encoding="utf-8"),
+    )
+    write_bundle(bundle, folder, overwrite=True)
+    return bundle
+
+
+def _parity(winner: Finalist) -> tuple[ParityCase, ...]:
+    """Search cases to pin: spread over the whole range of scores, judged ones only."""
+    scores = winner.search.scores
+    calibrated = winner.calibrated(winner.search)
+    judged = np.flatnonzero(~np.isnan(scores))
+    ordered = judged[np.argsort(scores[judged], kind="stable")]
+    chosen = np.unique(np.linspace(0, len(ordered) - 1, min(MAX_PARITY_CASES, len(ordered))).round().astype(int))
+    pinned = []
+    for row in ordered[chosen]:
+        case = winner.search.cases[row]
+        label = Label.VIOLATION if calibrated[row] >= winner.operating_point.threshold else Label.ALLOWED
+        answers = {name: float(column[row]) for name, column in winner.search.answers.probabilities.items()}
+        pinned.append(ParityCase(id=case.id, text=case.text, answers=answers, score=float(scores[row]), label=label))
+    return tuple(pinned)

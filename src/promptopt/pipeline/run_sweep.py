@@ -1,0 +1,118 @@
+"""The main job: sweep, final round, log, plots, bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from promptopt.config import AppConfig
+from promptopt.core.candidate import Candidate
+from promptopt.core.digest import digest_text
+from promptopt.pipeline.export import export_winner
+from promptopt.pipeline.outcome import SweepOutcome
+from promptopt.pipeline.recording import SweepRecorder, sweep_figures, trial_rows
+from promptopt.pipeline.summary import summarise_sweep, write_summary
+from promptopt.pipeline.workspace import Workspace, open_workspace
+from promptopt.scores.store import Spent
+from promptopt.search.evaluation import Evaluator
+from promptopt.search.finalists import FinalComparison, FinalRound
+from promptopt.search.judging import StoredJudge
+from promptopt.search.study import TrialRecord
+from promptopt.search.sweep import Sweep, SweepResult, SweepWatcher
+from promptopt.tracking.factory import tracking_uri, view_command
+
+_LOG_EVERY = 5
+
+
+class SweepDisplay(SweepWatcher):
+    """What a display shows besides trials."""
+
+    def started(self, config: AppConfig, blocks: Sequence[int], records: Sequence[TrialRecord], spent: Spent) -> None:
+        """The sweep begins, or goes on with ``records``."""
+
+    def judged(self, cost: Spent) -> None:
+        """An engine call is done."""
+
+    def phase(self, what: str) -> None:
+        """The sweep turns to something else than trials."""
+
+
+def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
+    """Runs a sweep, or resumes the one of the same name.
+
+    Args:
+        config: The configuration.
+        display: Shows progress.
+
+    Returns:
+        The outcome; the bundle, plots, trial table and run log are written.
+
+    Raises:
+        UserError: An input does not fit, or the sweep is running already.
+    """
+    display.phase("loading the judge")
+    with open_workspace(config) as workspace:
+        study = f"{config.name}:{digest_text(str(config.run_folder.resolve()))[:16]}"
+        judge = StoredJudge(workspace.engine, workspace.store, study, display.judged)
+        evaluator = Evaluator(judge, workspace.engine, config.search.objective.precision_floor)
+        sweep = Sweep(
+            workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed
+        )
+        recorder = SweepRecorder(workspace, study)
+        recorder.log_start()
+        display.started(config, [len(block) for block in sweep.blocks], workspace.study.records(), judge.spent)
+        result = sweep.run(_Watcher(display, recorder))
+        display.phase("final round: calibration and sealed test")
+        final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search.objective)
+        comparison = final.run(result, config.search.finalists, workspace.openings, study)
+        display.phase("writing bundle, plots and run log")
+        return _write(workspace, recorder, judge, result, comparison)
+
+
+class _Watcher:
+    """Passes trials on to the display, and to the run log every few trials."""
+
+    def __init__(self, display: SweepDisplay, recorder: SweepRecorder) -> None:
+        self._display = display
+        self._recorder = recorder
+
+    def trial_started(self, number: int, candidate: Candidate) -> None:
+        self._display.trial_started(number, candidate)
+
+    def trial_finished(self, record: TrialRecord, records: Sequence[TrialRecord]) -> None:
+        self._display.trial_finished(record, records)
+        if len(records) % _LOG_EVERY == 0:
+            self._recorder.log_trials(records)
+
+
+def _write(
+    workspace: Workspace, recorder: SweepRecorder, judge: StoredJudge, result: SweepResult, comparison: FinalComparison
+) -> SweepOutcome:
+    config = workspace.config
+    plots = config.run_folder / "plots"
+    plots.mkdir(parents=True, exist_ok=True)
+    figures = sweep_figures(result, comparison, config.search.objective.precision_floor)
+    for name, figure in figures.items():
+        figure.write_html(plots / f"{name}.html", include_plotlyjs=True)
+    bundle = export_winner(workspace, comparison, config.run_folder / "bundle")
+    tracked = config.tracking.backend != "none"
+    runs = Path(config.runs_dir)
+    outcome = SweepOutcome(
+        config=config,
+        result=result,
+        comparison=comparison,
+        bundle=bundle,
+        bundle_folder=config.run_folder / "bundle",
+        plots_folder=plots,
+        spent=judge.spent,
+        tracking_uri=tracking_uri(config.tracking, runs) if tracked else None,
+        run_url=recorder.url,
+        view_command=view_command(config.tracking, runs),
+    )
+    summary = summarise_sweep(outcome)
+    recorder.log_end(result, comparison, figures, summary)
+    rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in trial_rows(result.records))
+    (config.run_folder / "trials.jsonl").write_text(rows, encoding="utf-8")
+    write_summary(summary, config.run_folder)
+    return outcome

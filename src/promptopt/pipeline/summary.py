@@ -1,0 +1,160 @@
+"""A finished sweep in numbers: what ``--json`` prints, what the run's folder keeps, what ``promptopt compare`` reads."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from promptopt.core.candidate import Choice
+from promptopt.core.case import Split
+from promptopt.core.model import FrozenModel
+from promptopt.errors import UserError
+from promptopt.metrics.intervals import Interval
+from promptopt.pipeline.outcome import SweepOutcome
+from promptopt.search.finalists import Finalist, SplitReport
+
+SUMMARY_FILE = "summary.json"
+
+
+class CandidateSummary(FrozenModel):
+    """A candidate in the final round.
+
+    Attributes:
+        candidate: Digest.
+        trial: Number of its trial.
+        choices: What it chose in each dimension.
+        demos: Ids of its demonstrations.
+        tokens_per_case: Tokens of one more case.
+        threshold: On calibrated scores.
+        feasible: Whether the threshold keeps the precision floor on the calibration split.
+        reports: What it scores, by split.
+    """
+
+    candidate: str
+    trial: int
+    choices: dict[str, Choice]
+    demos: tuple[str, ...]
+    tokens_per_case: float | None
+    threshold: float
+    feasible: bool
+    reports: dict[Split, SplitReport]
+
+
+class SweepSummary(FrozenModel):
+    """A finished sweep.
+
+    Attributes:
+        name: Name of the sweep.
+        domain: Risk domain.
+        judge: Name of the judge.
+        golden: Name of the golden set.
+        golden_digest: Its digest.
+        seed: Seed of the sweep.
+        precision_floor: Precision that recall is measured at.
+        candidates: Distinct candidates tried.
+        complete: Those scored on every search case.
+        judgements: Judgements paid for.
+        judgements_full_grid: Judgements of scoring every candidate on every search case.
+        tokens_computed: Tokens through the model.
+        engine_seconds: Seconds inside the engine.
+        stopped_by: What ended the search.
+        seed_prompt: The seed prompt.
+        winner: The winner.
+        difference: AUPRC of the winner minus that of the seed prompt on the test split, paired.
+        test_openings: How often this golden set's test split has been opened, over all sweeps in the folder of runs.
+        bundle: Folder of the bundle.
+        plots: Folder of the figures.
+        tracking: Tracking store.
+    """
+
+    name: str
+    domain: str
+    judge: str
+    golden: str
+    golden_digest: str
+    seed: int
+    precision_floor: float
+    candidates: int
+    complete: int
+    judgements: int
+    judgements_full_grid: int
+    tokens_computed: int
+    engine_seconds: float
+    stopped_by: str
+    seed_prompt: CandidateSummary
+    winner: CandidateSummary
+    difference: Interval
+    test_openings: int
+    bundle: str
+    plots: str
+    tracking: str | None
+
+
+def summarise_sweep(outcome: SweepOutcome) -> SweepSummary:
+    """The outcome in numbers."""
+    config, result, comparison = outcome.config, outcome.result, outcome.comparison
+    distinct = [record for record in result.records if record.repeats is None]
+    return SweepSummary(
+        name=config.name,
+        domain=config.domain.name,
+        judge=config.judge.name,
+        golden=outcome.bundle.golden.name,
+        golden_digest=outcome.bundle.golden.digest,
+        seed=config.seed,
+        precision_floor=config.search.objective.precision_floor,
+        candidates=len(distinct),
+        complete=len(result.ranked),
+        judgements=outcome.spent.judgements,
+        judgements_full_grid=result.judgements_in_full,
+        tokens_computed=outcome.spent.tokens_computed,
+        engine_seconds=outcome.spent.seconds,
+        stopped_by=result.stopped_by,
+        seed_prompt=_candidate(comparison.seed),
+        winner=_candidate(comparison.winner),
+        difference=comparison.difference,
+        test_openings=len(comparison.openings),
+        bundle=str(outcome.bundle_folder),
+        plots=str(outcome.plots_folder),
+        tracking=outcome.tracking_uri,
+    )
+
+
+def write_summary(summary: SweepSummary, folder: Path) -> None:
+    """Writes the summary into a run's folder, whole or not at all."""
+    staged = folder / f"{SUMMARY_FILE}.part"
+    staged.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(staged, folder / SUMMARY_FILE)
+
+
+def read_summary(folder: Path) -> SweepSummary:
+    """Reads a run's summary.
+
+    Raises:
+        UserError: There is no finished sweep in the folder.
+    """
+    path = folder / SUMMARY_FILE
+    if not path.is_file():
+        raise UserError(
+            "no finished sweep here",
+            where=folder,
+            remedy="name a run's folder or its name under runs_dir, or finish it",
+        )
+    try:
+        return SweepSummary.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as cause:
+        raise UserError("the summary does not fit this version", where=path, remedy="run the sweep again") from cause
+
+
+def _candidate(finalist: Finalist) -> CandidateSummary:
+    return CandidateSummary(
+        candidate=finalist.digest,
+        trial=finalist.record.number,
+        choices=finalist.record.candidate.choices,
+        demos=finalist.record.candidate.demos,
+        tokens_per_case=finalist.record.metrics.get("tokens_per_case"),
+        threshold=finalist.operating_point.threshold,
+        feasible=finalist.operating_point.feasible,
+        reports=finalist.reports,
+    )

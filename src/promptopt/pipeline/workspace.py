@@ -1,0 +1,157 @@
+"""Everything a sweep works with, opened from its configuration and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from promptopt.config import AppConfig, resolve_path
+from promptopt.core.case import GoldenCase, Split
+from promptopt.core.digest import digest_data
+from promptopt.engines.base import JudgeEngine
+from promptopt.errors import UserError
+from promptopt.golden.golden_set import GoldenSet
+from promptopt.golden.reader import read_golden_set
+from promptopt.judges.factory import open_engine
+from promptopt.policy.model import Policy
+from promptopt.policy.reader import read_policy
+from promptopt.scores.store import ScoreStore
+from promptopt.search.blocks import demo_pool
+from promptopt.search.candidates import CandidateMaker
+from promptopt.search.openings import OpeningRecord
+from promptopt.search.study import SweepStudy
+from promptopt.tracking.base import RunLog
+from promptopt.tracking.factory import open_run_log
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The open parts of a sweep.
+
+    Attributes:
+        config: The configuration.
+        policy: The policy.
+        policy_path: Where it was read from.
+        golden: The golden set.
+        engine: The judge.
+        store: The score store.
+        study: The study.
+        maker: Makes candidates and programs.
+        pool: Search cases set aside for demonstrations.
+        search_cases: Search cases that candidates are scored on.
+        log: The run log.
+        openings: Record of sealed-test openings.
+    """
+
+    config: AppConfig
+    policy: Policy
+    policy_path: Path
+    golden: GoldenSet
+    engine: JudgeEngine
+    store: ScoreStore
+    study: SweepStudy
+    maker: CandidateMaker
+    pool: tuple[GoldenCase, ...]
+    search_cases: tuple[GoldenCase, ...]
+    log: RunLog
+    openings: OpeningRecord
+
+
+@contextmanager
+def open_workspace(config: AppConfig) -> Iterator[Workspace]:
+    """Opens a workspace; a second process that opens the same run is refused.
+
+    Args:
+        config: The configuration.
+
+    Yields:
+        The workspace. The cheap checks of policy, golden set and study come before the judge is loaded where they can.
+
+    Raises:
+        UserError: Any input does not fit, or the sweep is already running.
+    """
+    policy_path = resolve_path(config.domain.policy)
+    policy = read_policy(policy_path)
+    golden = read_golden_set(resolve_path(config.golden.path))
+    golden.check_against(policy)
+    pool, search_cases = demo_pool(golden.split(Split.SEARCH), config.search.demo_pool, config.seed)
+    if not any(case.is_violation for case in search_cases):
+        raise UserError(
+            f"no violation is left among the {len(search_cases)} search cases outside the demonstration pool",
+            where=f"golden set {golden.name}",
+            remedy="lower search.demo_pool or add violations to the search split",
+        )
+    config.run_folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(config.run_folder / "sweep.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as cause:
+        raise UserError(
+            f"sweep {config.name!r} is already running in another process",
+            where=config.run_folder,
+            remedy="wait for it, or set name=... to start another sweep",
+        ) from cause
+    try:
+        with _opened(config, policy, policy_path, golden, pool, search_cases) as workspace:
+            yield workspace
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _opened(
+    config: AppConfig,
+    policy: Policy,
+    policy_path: Path,
+    golden: GoldenSet,
+    pool: tuple[GoldenCase, ...],
+    search_cases: tuple[GoldenCase, ...],
+) -> Iterator[Workspace]:
+    store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
+    engine = open_engine(config.judge)
+    try:
+        yield Workspace(
+            config=config,
+            policy=policy,
+            policy_path=policy_path,
+            golden=golden,
+            engine=engine,
+            store=store,
+            study=_open_study(config, policy, golden, engine),
+            maker=CandidateMaker(policy, config.program, pool),
+            pool=pool,
+            search_cases=search_cases,
+            log=open_run_log(config.tracking, Path(config.runs_dir), {case.id: case.text for case in golden.cases}),
+            openings=OpeningRecord(Path(config.runs_dir) / "test_openings.jsonl"),
+        )
+    finally:
+        engine.close()
+        store.close()
+
+
+def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, engine: JudgeEngine) -> SweepStudy:
+    search = config.search
+    identity = {
+        "policy": policy.digest,
+        "golden set": golden.digest,
+        "judge": engine.describe().fingerprint,
+        "search space": config.program.digest,
+        "objective": digest_data(search.objective),
+        "racing": digest_data(search.racing),
+        "sampler": digest_data(search.sampler),
+        "demo_pool": search.demo_pool,
+        "seed": config.seed,
+    }
+    return SweepStudy(
+        config.name,
+        config.study_url or f"sqlite:///{config.run_folder / 'study.db'}",
+        config.program,
+        identity=identity,
+        directions=search.objective.directions,
+        sampler=search.sampler,
+        seed=config.seed,
+    )

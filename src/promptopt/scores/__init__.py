@@ -1,0 +1,1 @@
+"""The score store: a score is paid for once."""

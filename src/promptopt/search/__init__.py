@@ -1,0 +1,1 @@
+"""The search: which prompts to try, on which cases, and which one won."""

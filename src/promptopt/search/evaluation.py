@@ -1,0 +1,81 @@
+"""Scores a candidate on cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from promptopt.core.case import GoldenCase
+from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
+from promptopt.engines.base import JudgeEngine
+from promptopt.policy.asking import bind
+from promptopt.policy.procedure import Procedure
+from promptopt.search.judging import StoredAnswers, StoredJudge
+from promptopt.search.objective import Measured, measure
+
+FloatArray = npt.NDArray[np.float64]
+_SAMPLE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A candidate's scores on some cases.
+
+    Attributes:
+        cases: The cases.
+        answers: The answers to its questions.
+        scores: float64 (cases,): probability of violation before calibration, NaN where unjudged.
+        measured: Metrics of the vector.
+    """
+
+    cases: tuple[GoldenCase, ...]
+    answers: StoredAnswers
+    scores: FloatArray
+    measured: Measured
+
+    @property
+    def labels(self) -> npt.NDArray[np.bool_]:
+        """True for violations."""
+        return np.array([case.is_violation for case in self.cases], dtype=np.bool_)
+
+
+class Evaluator:
+    """Scores candidates.
+
+    Args:
+        judge: The judge behind the score store.
+        engine: The same judge, for counting tokens.
+        precision_floor: Precision that recall is measured at.
+    """
+
+    def __init__(self, judge: StoredJudge, engine: JudgeEngine, precision_floor: float) -> None:
+        self._judge = judge
+        self._engine = engine
+        self._floor = precision_floor
+
+    def evaluate(
+        self, prompts: Sequence[LoweredPrompt], procedure: Procedure, cases: Sequence[GoldenCase]
+    ) -> Evaluation:
+        """Scores prompts on cases, from the store where it can.
+
+        Args:
+            prompts: The candidate's lowered prompts.
+            procedure: How its answers become a probability of violation.
+            cases: What it is scored on.
+
+        Returns:
+            The scores and their metrics.
+        """
+        answers = self._judge.answers(prompts, cases)
+        scores = procedure.score(answers.probabilities)
+        labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
+        measured = measure(labels, scores, self._tokens_per_case(prompts, cases), self._floor)
+        return Evaluation(tuple(cases), answers, scores, measured)
+
+    def _tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
+        sample = sorted(cases, key=lambda case: case.digest)[:_SAMPLE]
+        queries = [bind(prompt, {ITEM_SLOT: case.text}) for case in sample for prompt in prompts]
+        return self._engine.count_tokens(queries).marginal / len(sample)

@@ -1,0 +1,43 @@
+"""Racing: candidates that the first cases already show to be poor are not judged on the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from promptopt.core.model import FrozenModel
+
+
+class RacingConfig(FrozenModel):
+    """Asynchronous successive halving on shared blocks (Li et al. 2020, arXiv 1810.05934).
+
+    Attributes:
+        blocks: Sizes of the first blocks of cases; the rest of the search cases form the last. Empty: no racing.
+        keep: Share of the candidates seen so far that goes on to the next block.
+        warmup: So many candidates pass the first blocks unconditionally.
+    """
+
+    blocks: tuple[int, ...] = (24,)
+    keep: float = Field(default=0.34, gt=0.0, le=1.0)
+    warmup: int = Field(default=3, ge=0)
+
+
+def goes_on(value: float, earlier: Sequence[float], config: RacingConfig) -> bool:
+    """Decides after a block whether a candidate goes on.
+
+    Args:
+        value: Its objective on the cases so far; larger is better.
+        earlier: The objectives of earlier candidates on the same cases.
+        config: The rule.
+
+    Returns:
+        True when it is among the best ``keep`` share of all candidates seen at this block, itself included. Ties go
+        on. The decision depends on earlier candidates alone, so a resumed sweep decides as an undisturbed one.
+    """
+    if len(earlier) < config.warmup:
+        return True
+    places = max(1, math.ceil(config.keep * (len(earlier) + 1)))
+    better = sum(other > value for other in earlier)
+    return better < places

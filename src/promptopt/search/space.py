@@ -1,0 +1,130 @@
+"""The search space: what a sweep may vary, declared in ``configs/search``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from promptopt.core.candidate import Choice
+from promptopt.core.digest import digest_data
+from promptopt.core.model import FrozenModel
+from promptopt.policy.procedure import Aggregate, Shape
+from promptopt.policy.rendering import Rendering
+from promptopt.programs.prompt_format import Placement, Quoting
+
+DemoChoice = Literal["balanced", "clauses", "contrast", "hard"]
+DemoOrder = Literal["alternating", "violations_first", "allowed_first"]
+
+
+class LabelWords(FrozenModel):
+    """A pair of answer words.
+
+    Attributes:
+        yes: Answers the direct question when the text violates.
+        no: Answers it when the text does not.
+        clause_yes: Answers a checklist's clause question when the clause applies; ``yes`` by default.
+        clause_no: Answers it when the clause does not.
+    """
+
+    yes: str
+    no: str
+    clause_yes: str = "yes"
+    clause_no: str = "no"
+
+
+class DemoSpace(FrozenModel):
+    """How demonstrations are chosen from the demonstration pool.
+
+    Attributes:
+        counts: How many to show.
+        choices: ``balanced`` by label; ``clauses`` round the clauses; ``contrast`` whole contrast pairs first;
+            ``hard`` hard negatives against violations.
+        orders: In which order to show them.
+        draws: Independent random draws per choice.
+    """
+
+    counts: tuple[int, ...] = (0, 2, 4)
+    choices: tuple[DemoChoice, ...] = ("balanced",)
+    orders: tuple[DemoOrder, ...] = ("alternating",)
+    draws: int = Field(default=1, ge=1)
+
+
+class SearchSpace(FrozenModel):
+    """The dimensions of a sweep; each lists the choices that may be tried.
+
+    Attributes:
+        shapes: Program shapes.
+        aggregates: How a checklist's answers are combined.
+        policies: Policy renderings.
+        instructions: Instruction id to text; ``{title}`` stands for the policy's title.
+        label_words: Id to pair of answer words.
+        quotings: How the item is set apart.
+        placements: Where the question stands.
+        demos: Demonstrations.
+        seed: The seed prompt: dimension to choice. It is trial 0 and what the winner is compared with.
+    """
+
+    shapes: tuple[Shape, ...] = ("direct",)
+    aggregates: tuple[Aggregate, ...] = ("routing",)
+    policies: tuple[Rendering, ...] = ("summary",)
+    instructions: dict[str, str] = Field(min_length=1)
+    label_words: dict[str, LabelWords] = Field(min_length=1)
+    quotings: tuple[Quoting, ...] = ("quotes",)
+    placements: tuple[Placement, ...] = ("item_first",)
+    demos: DemoSpace = DemoSpace()
+    seed: dict[str, Choice]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the space; a study is resumed only with the space it was started with."""
+        return digest_data(self)
+
+    @cached_property
+    def dimensions(self) -> dict[str, tuple[Choice, ...]]:
+        """Dimension name to its choices, all scalars, in a fixed order."""
+        return {
+            "shape": self.shapes,
+            "aggregate": self.aggregates,
+            "policy": self.policies,
+            "instruction": tuple(self.instructions),
+            "labels": tuple(self.label_words),
+            "quoting": self.quotings,
+            "placement": self.placements,
+            "demo_count": self.demos.counts,
+            "demo_choice": self.demos.choices,
+            "demo_order": self.demos.orders,
+            "demo_draw": tuple(range(self.demos.draws)),
+        }
+
+    @property
+    def size(self) -> int:
+        """Number of points in the space, before those that come to the same prompt are counted once."""
+        total = 1
+        for choices in self.dimensions.values():
+            total *= len(choices)
+        return total
+
+    def seed_point(self) -> dict[str, Choice]:
+        """The seed prompt's choice in every dimension."""
+        return {name: self.seed.get(name, choices[0]) for name, choices in self.dimensions.items()}
+
+    @model_validator(mode="after")
+    def _seed_is_inside(self) -> Self:
+        self._check(self.seed)
+        for name, text in self.instructions.items():
+            if not text.strip():
+                raise ValueError(f"instruction {name!r} is empty")
+        for name, choices in self.dimensions.items():
+            if not choices or len(set(choices)) < len(choices):
+                raise ValueError(f"dimension {name!r} needs distinct choices, found {list(choices)}")
+        return self
+
+    def _check(self, point: Mapping[str, Choice]) -> None:
+        for name, choice in point.items():
+            if name not in self.dimensions:
+                raise ValueError(f"seed names unknown dimension {name!r} (known: {', '.join(self.dimensions)})")
+            if choice not in self.dimensions[name]:
+                raise ValueError(f"seed.{name} is {choice!r}, not one of {list(self.dimensions[name])}")

@@ -1,0 +1,178 @@
+"""The record of a sweep: an Optuna study that a killed process leaves ready to resume.
+
+Every proposal is a function of the sweep's seed and the trials finished before it, never of the state of a process. A
+trial that a killed process left running is set aside and its point is proposed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from pydantic import Field
+
+from promptopt.core.candidate import Candidate, Choice
+from promptopt.core.digest import canonical_json
+from promptopt.core.model import FrozenModel
+from promptopt.errors import StudyMismatchError, UserError
+from promptopt.search.config import SamplerConfig
+from promptopt.search.space import SearchSpace
+
+_IDENTITY = "promptopt.identity"
+_RECORD = "promptopt.record"
+
+
+class TrialRecord(FrozenModel):
+    """What a finished trial leaves behind.
+
+    Attributes:
+        number: Optuna's trial number.
+        candidate: The candidate tried.
+        complete: True when it was scored on every search case, False when racing dropped it.
+        values: The objectives' values on the cases it was scored on; empty when it could not be measured.
+        rungs: First objective after each block.
+        metrics: Metric name to value on the cases it was scored on.
+        cases: Cases it was scored on.
+        unjudged: Cases without a verdict among them.
+        repeats: Number of the earlier trial with the same candidate, if any.
+    """
+
+    number: int
+    candidate: Candidate
+    complete: bool
+    values: tuple[float, ...]
+    rungs: tuple[float, ...]
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    cases: int
+    unjudged: int
+    repeats: int | None = None
+
+
+class SweepStudy:
+    """An Optuna study of one search space.
+
+    Args:
+        name: Name of the study.
+        url: Storage URL (SQLite or any database that Optuna's RDBStorage takes).
+        space: The search space.
+        identity: What the study's results depend on: name to digest or value. A study is resumed only with an equal
+            identity.
+        directions: Optuna directions, one per objective.
+        sampler: How points are proposed.
+        seed: Seed of the proposals.
+
+    Raises:
+        StudyMismatchError: The stored study has another identity; says what differs.
+        UserError: The storage cannot be opened.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        space: SearchSpace,
+        *,
+        identity: Mapping[str, Any],
+        directions: Sequence[str],
+        sampler: SamplerConfig,
+        seed: int,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        logging.getLogger("alembic").setLevel(logging.ERROR)
+        self._space = space
+        self._sampler = sampler
+        self._seed = seed
+        self._single = len(directions) == 1
+        self._open: dict[int, optuna.Trial] = {}
+        try:
+            if url.startswith("sqlite:///"):
+                Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            storage = optuna.storages.RDBStorage(url)
+            self._study = optuna.create_study(
+                study_name=name, storage=storage, directions=list(directions), load_if_exists=True
+            )
+        except (OSError, ImportError, ValueError) as cause:
+            raise UserError(f"the study cannot be opened ({cause})", where=url, remedy="check study_url") from cause
+        self._check_identity(name, identity)
+        self._settle_abandoned()
+
+    def records(self) -> list[TrialRecord]:
+        """Finished trials in the order of their numbers."""
+        trials = self._study.get_trials(deepcopy=False)
+        stored = [t.user_attrs[_RECORD] for t in trials if t.state.is_finished() and _RECORD in t.user_attrs]
+        return [TrialRecord.model_validate_json(text) for text in stored]
+
+    def ask(self) -> tuple[int, dict[str, Choice]]:
+        """The next point: trial 0 is the space's seed point, later ones come from the sampler.
+
+        Returns:
+            The trial's number and its point.
+        """
+        finished = len(self.records())
+        if finished == 0 and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self._study.enqueue_trial(dict(self._space.seed_point()))
+        self._study.sampler = self._make_sampler(finished)
+        trial = self._study.ask()
+        point: dict[str, Choice] = {
+            name: trial.suggest_categorical(name, list(choices)) for name, choices in self._space.dimensions.items()
+        }
+        self._open[trial.number] = trial
+        return trial.number, point
+
+    def tell(self, record: TrialRecord) -> None:
+        """Finishes a trial. The record is written first: a process killed in between leaves a trial that the next
+        one finishes from its record."""
+        trial = self._open.pop(record.number)
+        trial.set_user_attr(_RECORD, canonical_json(record))
+        self._finish(trial, record)
+
+    def _finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        if record.complete:
+            self._study.tell(trial, list(record.values))
+        elif self._single:
+            for step, value in enumerate(record.rungs):
+                trial.report(value, step)
+            self._study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _make_sampler(self, finished: int) -> optuna.samplers.BaseSampler:
+        digest = hashlib.sha256(f"{self._seed}|{finished}".encode()).digest()
+        seed = int.from_bytes(digest[:4], "big")
+        if self._sampler.name == "random":
+            return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._sampler.startup, constant_liar=False)
+
+    def _check_identity(self, name: str, identity: Mapping[str, Any]) -> None:
+        wanted = dict(identity)
+        stored = self._study.user_attrs.get(_IDENTITY)
+        if stored is None:
+            self._study.set_user_attr(_IDENTITY, wanted)
+            return
+        differing = [key for key in sorted(wanted.keys() | stored.keys()) if wanted.get(key) != stored.get(key)]
+        if differing:
+            shown = ", ".join(
+                f"{key} (was {_short(stored.get(key))}, is {_short(wanted.get(key))})" for key in differing
+            )
+            raise StudyMismatchError(
+                f"sweep {name!r} was started with another {shown}", remedy="set name=... to start a new sweep"
+            )
+
+    def _settle_abandoned(self) -> None:
+        """Finishes trials of a killed process that have a record, and sets the others aside."""
+        for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if _RECORD in frozen.user_attrs:
+                trial = optuna.Trial(self._study, frozen._trial_id)
+                self._finish(trial, TrialRecord.model_validate_json(frozen.user_attrs[_RECORD]))
+            else:
+                self._study.tell(frozen.number, state=TrialState.FAIL)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:10] + "…"
