@@ -1,4 +1,4 @@
-"""The command line: names the commands and says how they fail. Everything heavy is imported by the command that runs."""
+"""The command line: names the commands and says how they fail. What is heavy is imported by the command that runs."""
 
 from __future__ import annotations
 

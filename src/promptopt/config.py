@@ -80,7 +80,7 @@ def load_config(overrides: Sequence[str] = (), folder: Path | None = None) -> Ap
     """Composes the configuration with Hydra and checks it.
 
     Args:
-        overrides: Hydra overrides (``domain=abuse``, ``search.budget.trials=80``, ``+experiment=quickstart``).
+        overrides: Hydra overrides (``domain=abuse``, ``search.budget.trials=80``, ``experiment=quickstart``).
         folder: Folder of configuration groups; the project's or the installed package's own by default.
 
     Returns:
@@ -136,9 +136,17 @@ _SHOW = "run `promptopt config show` to see every key and the groups to choose f
 
 
 def _first_sentence(cause: Exception) -> str:
-    """What a Hydra error says, on one line, with the list of groups it offers."""
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    kept = [
-        line for line in lines if not line.startswith(("full_key", "object_type", "set HYDRA", "To append", "Check"))
-    ]
-    return " ".join(kept)[:400].rstrip(".:")
+    """What a Hydra or OmegaConf error says, on one line: the key at fault, and the choices of a group."""
+    kept: list[str] = []
+    key = ""
+    for line in map(str.strip, str(cause).splitlines()):
+        if line.startswith("full_key:"):
+            key = line.removeprefix("full_key:").strip()
+        elif line.startswith("Config search path"):
+            break
+        elif line and not line.startswith(("object_type", "set HYDRA", "To append", "Check", "In 'config'")):
+            kept.append(line)
+        elif line.startswith("In 'config'"):
+            kept.append(line.removeprefix("In 'config':").strip())
+    text = " ".join(kept).rstrip(".:")[:400]
+    return f"`{key}`: {text}" if key and key not in text else text

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import load, save_model
 from safetensors.torch import load_file, save_file
+from transformers import Llama4Config, Llama4ForConditionalGeneration, Llama4TextConfig, Llama4VisionConfig
 
+from promptopt.engines.folders import cache_folder
 from promptopt.engines.hardware import choose_device, choose_dtype, cpu_has_bfloat16
+from promptopt.engines.loading import LoadedModel, load_model
 from promptopt.engines.local import LocalEngine, LocalEngineSettings
 from promptopt.errors import EngineError
+from promptopt.testing.engine import check_rows
+from promptopt.testing.tiny_model import SIZES, save_tiny_model, train_tiny_tokenizer
+
+
+def load(folder: Path) -> LoadedModel:
+    return load_model(str(folder), revision="", device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.fixture
@@ -69,7 +77,7 @@ def test_code_of_strangers_is_not_run(folder: Path) -> None:
 
 
 def test_tokenizer_larger_than_the_head(tmp_path: Path) -> None:
-    _refused(save_model(tmp_path / "small-head", vocab_size=300), "output head 300 rows", "tokenizer")
+    _refused(save_tiny_model(tmp_path / "small-head", vocab_size=300), "output head 300 rows", "tokenizer")
 
 
 @pytest.mark.parametrize("source", ["", "./nowhere", "/no/such/folder", "a/b/c"])
@@ -94,7 +102,7 @@ def test_unknown_devices(device: str) -> None:
 
 
 def test_unknown_dtypes() -> None:
-    with pytest.raises(EngineError, match="'int4'.*bfloat16"):
+    with pytest.raises(EngineError, match=r"'int4'.*bfloat16"):
         choose_dtype("int4", torch.device("cpu"))
 
 
@@ -116,23 +124,15 @@ def test_the_weights_digest_is_of_the_content(folder: Path, llama_folder: Path) 
 @pytest.mark.parametrize("damage", ["not json", "[1]", ""])
 def test_a_damaged_digest_memory_is_ignored(damage: str, llama_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = load(llama_folder).weights_digest
-    from promptopt.engines.folders import cache_folder
-
     (cache_folder() / "weights.json").write_text(damage)
     assert load(llama_folder).weights_digest == expected
 
 
-def test_llama_guards_missing_chunk_size(tmp_path: Path) -> None:
+def test_llama_guards_missing_chunk_size(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Llama Guard 4's configuration has no attention chunk size, and transformers refuses to run it so."""
-    from conftest import SIZES, train_tokenizer
-    from transformers import Llama4Config, Llama4ForConditionalGeneration, Llama4TextConfig, Llama4VisionConfig
-
-    tokenizer = train_tokenizer()
-    text = Llama4TextConfig(
-        **{**SIZES, "vocab_size": len(tokenizer), "intermediate_size_mlp": 96, "num_local_experts": 1},
-        moe_layers=[],
-        attention_chunk_size=None,
-    )
+    tokenizer = train_tiny_tokenizer()
+    sizes = {**SIZES, "vocab_size": len(tokenizer), "intermediate_size_mlp": 96, "num_local_experts": 1}
+    text = Llama4TextConfig(**sizes, moe_layers=[], attention_chunk_size=None)
     vision = Llama4VisionConfig(
         hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, vision_output_dim=16,
         image_size=28, patch_size=14, projector_input_dim=16, projector_output_dim=16,
@@ -140,6 +140,5 @@ def test_llama_guards_missing_chunk_size(tmp_path: Path) -> None:
     folder = tmp_path / "guard"
     Llama4ForConditionalGeneration(Llama4Config(text_config=text, vision_config=vision)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    from promptopt.testing.engine import check_rows
-
     check_rows(LocalEngine(LocalEngineSettings(str(folder), device="cpu", dtype="float32")), 1e-4)
+    assert "UNEXPECTED" not in capfd.readouterr().err, "transformers reports the unused image encoder to the user"

@@ -144,20 +144,14 @@ def format_of(path: Path) -> Format:
 
 
 def verdict_columns(verdict: Verdict, prefix: str) -> Extra:
-    """The appended columns of one row.
-
-    A row without a verdict has nulls where a verdict would stand, and a violation that cites no clause has no
-    severity: 0 would read as *allowed*.
-    """
-    judged = verdict.is_judged
-    graded = judged and (verdict.clause is not None or verdict.label is Label.ALLOWED)
+    """The appended columns of one row; a row without a verdict has nulls where a verdict would stand."""
     values = {
         "label": None if verdict.label is None else verdict.label.value,
         "probability": verdict.probability,
         "clause": verdict.clause,
-        "severity": verdict.severity if graded else None,
+        "severity": verdict.severity,
         "rule": verdict.rule,
-        "escalate": verdict.escalate if judged else None,
+        "escalate": verdict.escalate if verdict.is_judged else None,
         "truncated": verdict.truncated,
         "unjudged_reason": verdict.unjudged_reason,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from promptopt.commands.output import console, error_console, print_json, table
 from promptopt.judges.catalog import list_models
 from promptopt.judges.catalog import pull as pull_model
@@ -21,11 +23,12 @@ def list_all(as_json: bool) -> None:
     """Lists the catalog."""
     models = list_models()
     if as_json:
-        print_json([model.model_dump(mode="json") for model in models])
+        print_json([{**asdict(model), "folder": str(model.folder)} for model in models])
         return
     shown = table("model", "hub id", "licence", "size", "ready")
     for model in models:
-        shown.add_row(model.name, model.hub_id, model.licence, model.size, "yes" if model.ready else "no")
+        size = f"{model.size_bytes / 1e6:.0f} MB" if model.ready else "-"
+        shown.add_row(model.name, model.hub_id, model.licence, size, "yes" if model.ready else "no")
     out = console()
     out.print(shown)
     out.print("\nAny other Hugging Face causal language model works too: judge.model=HUB_ID or judge.model=FOLDER.")

@@ -59,8 +59,8 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
     share = summary.judgements / summary.judgements_full_grid if summary.judgements_full_grid else math.nan
     out.print(
         f"{summary.candidates} candidates, {summary.complete} of them on every search case; "
-        f"{summary.judgements:,} judgements made, calibration and test included ({share:.0%} of the full search grid of "
-        f"{summary.judgements_full_grid:,}); {summary.tokens_computed:,} tokens in {summary.engine_seconds:.0f} s. "
+        f"{summary.judgements:,} judgements made, calibration and test included ({share:.0%} of the full search grid "
+        f"of {summary.judgements_full_grid:,}); {summary.tokens_computed:,} tokens in {summary.engine_seconds:.0f} s. "
         f"Stopped by: {summary.stopped_by}."
     )
     out.print(f"This golden set's test split has been opened {summary.test_openings} times from this folder of runs.\n")

@@ -18,7 +18,7 @@ def canonical_json(value: Any) -> str:
         value: A pydantic model or anything :mod:`json` takes.
 
     Returns:
-        UTF-8 safe JSON text.
+        JSON text, not escaped beyond what JSON asks for.
 
     Raises:
         ValueError: The data hold NaN or infinity, which JSON cannot carry.

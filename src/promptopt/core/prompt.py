@@ -7,9 +7,9 @@ parts of a case.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
@@ -32,6 +32,12 @@ class PromptSegment(FrozenModel):
     role: Role
     text: str = ""
     slot: str | None = None
+
+    @model_validator(mode="after")
+    def _text_or_slot(self) -> Self:
+        if self.slot is not None and self.text:
+            raise ValueError(f"the segment of slot {self.slot!r} has a fixed text too, which nobody would see")
+        return self
 
 
 class LoweredPrompt(FrozenModel):

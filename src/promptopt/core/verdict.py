@@ -20,9 +20,10 @@ class Verdict(FrozenModel):
         label: Violation, allowed, or None when unjudged.
         probability: Probability of a violation, in [0, 1], or None when unjudged.
         clause: The clause cited, if any.
-        severity: Severity of the cited clause, 0 when allowed.
+        severity: 0 when allowed, else that of the cited clause; None (unknown) for a violation that cites no clause,
+            which 0 would show as allowed, and when unjudged.
         rule: The routing rule that fired.
-        escalate: True when the routing sends the case to people, whatever the label.
+        escalate: True for a violation that its rule or clause sends to people at once.
         truncated: True when the judge did not read the whole text.
         unjudged_reason: Why there is no verdict.
     """
@@ -30,7 +31,7 @@ class Verdict(FrozenModel):
     label: Label | None = None
     probability: float | None = Field(default=None, ge=0.0, le=1.0)
     clause: str | None = None
-    severity: int = Field(default=0, ge=0, le=4)
+    severity: int | None = Field(default=None, ge=0, le=4)
     rule: str | None = None
     escalate: bool = False
     truncated: bool = False
@@ -38,8 +39,11 @@ class Verdict(FrozenModel):
 
     @model_validator(mode="after")
     def _judged_or_not(self) -> Self:
-        if (self.unjudged_reason is None) == (self.label is None or self.probability is None):
+        given = {self.label is not None, self.probability is not None, self.unjudged_reason is None}
+        if len(given) > 1:
             raise ValueError("a verdict has a label and a probability, or a reason why it has neither")
+        if self.label is Label.VIOLATION and self.severity == 0:
+            raise ValueError("a violation has severity 1 to 4, or none where no clause is cited")
         return self
 
     @classmethod

@@ -47,7 +47,7 @@ class SharedPrefixForward:
     def __init__(self, model: Any, prefix_bytes: int) -> None:
         attention.register()
         model.set_attn_implementation(attention.NAME)
-        self._body = model.base_model
+        self._body = _body(model)
         self._device: torch.device = next(model.parameters()).device
         self._dtype: torch.dtype = next(model.parameters()).dtype
         self._cache = PrefixCache(prefix_bytes)
@@ -144,7 +144,7 @@ class PaddedForward:
     def __init__(self, model: Any, pad_id: int, batch_tokens: int) -> None:
         if model.config._attn_implementation == attention.NAME:
             model.set_attn_implementation("sdpa")
-        self._body = model.base_model
+        self._body = _body(model)
         self._device: torch.device = next(model.parameters()).device
         self._pad = pad_id
         self._batch_tokens = batch_tokens
@@ -189,6 +189,12 @@ def supports_trees(model: Any) -> bool:
     # Frequencies that follow the length of the pass would differ between a prefix and the rows after it.
     follows_length = rope.get("rope_type") in {"dynamic", "longrope"}
     return config.model_type in BATCHED_MODEL_TYPES and not window and not follows_length
+
+
+def _body(model: Any) -> Any:
+    """The model without its output head; Llama 4 misnames its own base model, which is then ``model.model``."""
+    body = model.get_decoder()
+    return model.model if body is model else body
 
 
 def _wait(device: torch.device) -> None:

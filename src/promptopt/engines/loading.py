@@ -98,6 +98,8 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    # The report of unused and missing tensors: `_check` reads it, and nobody else needs to.
+    logging.get_logger("transformers.modeling_utils").addFilter(lambda record: "LOAD REPORT" not in record.getMessage())
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     options: dict[str, Any] = {}
     if getattr(config, "quantization_config", None) and device.type == "cuda":

@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +19,10 @@ from promptopt.errors import EngineError, LabelSetError
 _SLOT = re.compile("\ue000(\\d+)\ue001")
 _MARKUP = re.compile(r"<\S*>|\[\S*\]")
 _TEXT_CACHE = 65_536
-_TEMPLATE_DATE = date(2025, 1, 1)
+_TEMPLATE_DATE = {
+    "%Y": "2025", "%m": "01", "%d": "01", "%B": "January", "%b": "Jan", "%A": "Wednesday", "%a": "Wed",
+    "%H": "00", "%M": "00", "%S": "00",
+}  # fmt: skip
 
 TokenIds = tuple[int, ...]
 
@@ -139,17 +141,17 @@ class SegmentTokenizer:
     def _apply(self, messages: list[dict[str, str]]) -> str:
         rendered: str = self._tokenizer.apply_chat_template(
             messages,
-            chat_template=self.chat_template,
+            chat_template=_with_fixed_date(self.chat_template or ""),
             tokenize=False,
             add_generation_prompt=True,
-            strftime_now=_fixed_date,
-            date_string=_fixed_date("%d %b %Y"),
+            date_string="01 Jan 2025",
         )
         return rendered + self._answer_prefix
 
     def _written_markers(self) -> tuple[str, ...]:
         """Control strings that the template writes in plain text (``[/INST]``), which a case could imitate."""
-        written = set(re.findall(r"\[/?[A-Z_]{3,}\]|<\|?[a-z_/]{3,}\|?>|<</?[A-Z]+>>", self.chat_template or ""))
+        written_text = (self.chat_template or "") + self._answer_prefix
+        written = set(re.findall(r"\[/?[A-Z_]{3,}\]|<\|?[a-z_/]{3,}\|?>|<</?[A-Z]+>>", written_text))
         return tuple(sorted(written - set(self._control.values())))
 
     @staticmethod
@@ -187,9 +189,16 @@ def _without_control_tokens(tokenizer: Any, control: frozenset[str]) -> Any:
     return copy
 
 
-def _fixed_date(pattern: str) -> str:
-    """Stands in for today's date in templates that show it: a score must not change overnight."""
-    return _TEMPLATE_DATE.strftime(pattern)
+def _with_fixed_date(template: str) -> str:
+    """The template with a date of its own in place of today's: a score must not change overnight.
+
+    A macro hides the function that transformers offers to templates; passing another function is not possible, since
+    it turns every argument into text.
+    """
+    if "strftime_now" not in template:
+        return template
+    filters = "".join(f" | replace('{code}', '{value}')" for code, value in _TEMPLATE_DATE.items())
+    return f"{{%- macro strftime_now(format) -%}}{{{{ format{filters} }}}}{{%- endmacro -%}}{template}"
 
 
 def without_system_role(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from promptopt.bundle.model import (
     SplitScores,
 )
 from promptopt.core.case import Label
+from promptopt.judges.config import JudgeConfig
 from promptopt.pipeline.workspace import Workspace
 from promptopt.search.finalists import FinalComparison, Finalist
 
@@ -52,7 +54,7 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         candidate=winner.digest,
         engine=card.to_dict(),
         fingerprint=card.fingerprint,
-        judge=config.judge.model_dump(mode="json"),
+        judge=_judge_as_measured(workspace),
         scores={split: SplitScores(**report.model_dump()) for split, report in winner.reports.items()},
         parity=_parity(winner),
         openings=tuple(
@@ -62,6 +64,14 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
     )
     write_bundle(bundle, folder, overwrite=True)
     return bundle
+
+
+def _judge_as_measured(workspace: Workspace) -> dict[str, Any]:
+    """The judge's configuration with the number format that was measured, so that other hardware uses the same."""
+    judge = workspace.config.judge
+    if judge.engine == "local":
+        judge = JudgeConfig.model_validate({**judge.model_dump(), "dtype": workspace.engine.describe().dtype})
+    return judge.model_dump(mode="json")
 
 
 def _parity(winner: Finalist) -> tuple[ParityCase, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from promptopt.config import AppConfig
 from promptopt.core.candidate import Candidate
@@ -25,17 +26,20 @@ from promptopt.tracking.factory import tracking_uri, view_command
 _LOG_EVERY = 5
 
 
-class SweepDisplay(SweepWatcher):
+class SweepDisplay(SweepWatcher, Protocol):
     """What a display shows besides trials."""
 
     def started(self, config: AppConfig, blocks: Sequence[int], records: Sequence[TrialRecord], spent: Spent) -> None:
         """The sweep begins, or goes on with ``records``."""
+        ...
 
     def judged(self, cost: Spent) -> None:
         """An engine call is done."""
+        ...
 
     def phase(self, what: str) -> None:
         """The sweep turns to something else than trials."""
+        ...
 
 
 def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:

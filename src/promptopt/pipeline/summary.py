@@ -1,4 +1,4 @@
-"""A finished sweep in numbers: what ``--json`` prints, what the run's folder keeps, what ``promptopt compare`` reads."""
+"""A finished sweep in numbers, for ``--json``, for the run's folder and for ``promptopt compare``."""
 
 from __future__ import annotations
 

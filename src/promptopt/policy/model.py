@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from promptopt.core.case import Label
 from promptopt.core.digest import digest_data
@@ -15,6 +15,7 @@ from promptopt.core.model import FrozenModel
 
 CLAUSE_ID = r"^[A-Z]{1,4}\d{1,3}(\.[a-z])?$"
 DOMAIN_NAME = r"^[a-z][a-z0-9_]{1,39}$"
+Words = Annotated[str, StringConstraints(min_length=1)]
 
 
 class Action(StrEnum):
@@ -38,8 +39,8 @@ class Outcome(StrEnum):
 class Term(FrozenModel):
     """A defined word of the policy."""
 
-    term: str
-    definition: str
+    term: Words
+    definition: Words
 
 
 class Clause(FrozenModel):
@@ -56,12 +57,12 @@ class Clause(FrozenModel):
     """
 
     id: str = Field(pattern=CLAUSE_ID)
-    title: str
+    title: Words
     severity: int = Field(ge=0, le=4)
-    definition: str
-    question: str
-    includes: tuple[str, ...] = Field(min_length=1)
-    excludes: tuple[str, ...] = Field(min_length=1)
+    definition: Words
+    question: Words
+    includes: tuple[Words, ...] = Field(min_length=1)
+    excludes: tuple[Words, ...] = Field(min_length=1)
     exceptions: tuple[str, ...] = ()
     zero_tolerance: bool = False
     action: Action
@@ -96,7 +97,7 @@ class When(FrozenModel):
 class Rule(FrozenModel):
     """One step of the routing: the first rule whose condition holds decides."""
 
-    id: str
+    id: Words
     when: When
     then: Outcome
 
@@ -104,10 +105,10 @@ class Rule(FrozenModel):
 class BoundaryExample(FrozenModel):
     """A short text that shows where the line is, and which side it falls on."""
 
-    text: str
+    text: Words
     label: Label
     clause: str | None = None
-    why: str
+    why: Words
 
 
 class Change(FrozenModel):
@@ -119,16 +120,33 @@ class Change(FrozenModel):
 
 
 class Policy(FrozenModel):
-    """A content policy for one risk domain."""
+    """A content policy for one risk domain.
+
+    Attributes:
+        schema_version: Version of the policy language.
+        domain: Name that golden sets and configurations know the domain by.
+        title: What people call it.
+        version: The policy's own version.
+        language: ISO 639-1 code of the policy's text.
+        purpose: What it protects, and what it does not aim at.
+        question: A yes/no question that decides the whole policy from the text alone; *yes* is a violation.
+        summary: The policy in a few sentences.
+        terms: Defined words.
+        clauses: At least one of them violating.
+        precedence: Every violating clause once, the one to cite first.
+        routing: The first rule whose condition holds decides; the last one always holds.
+        boundary_examples: Short texts on either side of the line.
+        changelog: What changed when.
+    """
 
     schema_version: Literal[1]
     domain: str = Field(pattern=DOMAIN_NAME)
-    title: str
-    version: str
-    language: str
-    purpose: str
-    question: str
-    summary: str
+    title: Words
+    version: Words
+    language: Words
+    purpose: Words
+    question: Words
+    summary: Words
     terms: tuple[Term, ...] = ()
     clauses: tuple[Clause, ...] = Field(min_length=1)
     precedence: tuple[str, ...]
@@ -160,16 +178,18 @@ class Policy(FrozenModel):
     def _clauses_agree(self) -> Self:
         ids = [c.id for c in self.clauses]
         if repeated := {i for i in ids if ids.count(i) > 1}:
-            raise ValueError(f"clause ids used twice: {sorted(repeated)}")
+            raise ValueError(f"clause ids used twice: {', '.join(sorted(repeated))}")
         for clause in self.clauses:
             self._check_clause(clause)
         self._check_cited(self.precedence, "precedence")
         violating = [c.id for c in self.violating]
+        if not violating:
+            raise ValueError("no clause has a severity of 1 or more, so nothing can violate the policy")
         if sorted(self.precedence) != sorted(violating):
             raise ValueError(f"precedence must name every violating clause once: {violating}")
-        for example in self.boundary_examples:
+        for number, example in enumerate(self.boundary_examples, start=1):
             if example.clause is not None:
-                self._check_cited((example.clause,), "boundary_examples")
+                self._check_cited((example.clause,), f"boundary example {number}")
         return self
 
     @model_validator(mode="after")
@@ -177,8 +197,8 @@ class Policy(FrozenModel):
         for rule in self.routing:
             self._check_cited(rule.when.clauses, f"routing rule {rule.id}")
         rule_ids = [rule.id for rule in self.routing]
-        if len(set(rule_ids)) < len(rule_ids):
-            raise ValueError(f"routing rule ids used twice: {rule_ids}")
+        if repeated := {i for i in rule_ids if rule_ids.count(i) > 1}:
+            raise ValueError(f"routing rule ids used twice: {', '.join(sorted(repeated))}")
         if not self.routing[-1].when.is_empty:
             raise ValueError(f"routing must end with a rule whose `when` is empty, not {self.routing[-1].id}")
         for rule in self.routing[:-1]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from itertools import product
 from typing import Literal, Self
 
 import numpy as np
@@ -18,12 +17,15 @@ from pydantic import Field, model_validator
 from promptopt.core.case import Label
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
+from promptopt.errors import PolicyError
 from promptopt.policy.model import Action, Clause, Outcome, Policy, Rule
+from promptopt.policy.routing import every_assignment, first_match
 
 FloatArray = npt.NDArray[np.float64]
 DIRECT_QUESTION = "violation"
 MAX_CHECKLIST_CLAUSES = 14
 _APPLIES = 0.5
+_ROWS_AT_A_TIME = 256
 
 Shape = Literal["direct", "checklist"]
 Aggregate = Literal["routing", "strongest"]
@@ -50,7 +52,17 @@ class Procedure(FrozenModel):
 
     @classmethod
     def of(cls, policy: Policy, shape: Shape, aggregate: Aggregate = "routing") -> Procedure:
-        """The procedure that a policy and a program shape define."""
+        """The procedure that a policy and a program shape define.
+
+        Raises:
+            PolicyError: The policy has more clauses than a checklist takes.
+        """
+        if shape == "checklist" and len(policy.clauses) > MAX_CHECKLIST_CLAUSES:
+            raise PolicyError(
+                f"policy {policy.domain} has {len(policy.clauses)} clauses, and a checklist takes at most "
+                f"{MAX_CHECKLIST_CLAUSES}",
+                remedy="search the direct shape only, or divide the policy",
+            )
         return cls(
             shape=shape,
             clauses=policy.clauses,
@@ -82,65 +94,60 @@ class Procedure(FrozenModel):
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
         if self.shape == "direct":
             return np.asarray(table[:, 0])
-        if self.aggregate == "strongest":
-            return np.asarray(self._contributions(table).max(axis=1))
-        return self._routed(table)
+        scores = self._routed(table) if self.aggregate == "routing" else self._contributions(table).max(axis=1)
+        return np.where(np.isnan(table).any(axis=1), np.nan, scores)
 
     def verdict(self, answers: Mapping[str, float], score: float, threshold: float) -> Verdict:
         """The verdict on one case.
 
         Args:
-            answers: Question name to the probability of *yes*.
+            answers: Question name to the probability of *yes*; needed for a checklist only.
             score: The case's probability of violation, on the scale of the threshold.
             threshold: Scores at or above it are violations.
 
         Returns:
-            A verdict that cites a clause (checklist only) and the rule that fired.
+            A verdict. A checklist's cites the first clause by precedence that applies and no exception lifts, or the
+            nearest to that where the threshold is below a half, and the rule that goes with it; a direct question
+            cites nothing, so the severity of a violation is unknown.
         """
         if np.isnan(score):
             return Verdict.unjudged("a question of the procedure was not answered")
-        label = Label.VIOLATION if score >= threshold else Label.ALLOWED
+        violates = score >= threshold
+        label = Label.VIOLATION if violates else Label.ALLOWED
         if self.shape == "direct":
-            return Verdict(label=label, probability=score)
+            return Verdict(label=label, probability=score, severity=None if violates else 0)
         clause = self._cited(answers, label)
-        rule = self._rule(answers, label, clause)
-        escalate = rule.then is Outcome.ESCALATE or (clause is not None and clause.action is Action.ESCALATE)
+        rule = self._rule(answers, clause)
+        to_people = (rule is not None and rule.then is Outcome.ESCALATE) or (
+            clause is not None and clause.action is Action.ESCALATE
+        )
         return Verdict(
             label=label,
             probability=score,
             clause=None if clause is None else clause.id,
             severity=0 if clause is None else clause.severity,
-            rule=rule.id,
-            escalate=escalate and label is Label.VIOLATION,
+            rule=None if rule is None else rule.id,
+            escalate=violates and to_people,
         )
 
     @cached_property
-    def _violating_assignments(self) -> npt.NDArray[np.bool_]:
-        """Combinations of clause answers that the routing calls a violation; bool of shape (combinations, clauses)."""
+    def _violates(self) -> FloatArray:
+        """1 where the routing calls a combination of clause answers a violation; shape (2 ** clauses,)."""
         ids = [c.id for c in self.clauses]
-        rows = [
-            row
-            for row in product((False, True), repeat=len(ids))
-            if self._route(dict(zip(ids, row, strict=True))).then is not Outcome.ALLOWED
-        ]
-        return np.array(rows, dtype=np.bool_).reshape(len(rows), len(ids))
-
-    def _route(self, applies: Mapping[str, bool]) -> Rule:
-        for rule in self.routing:
-            when = rule.when
-            if (
-                (not when.any or any(applies[c] for c in when.any))
-                and all(applies[c] for c in when.all)
-                and not any(applies[c] for c in when.none)
-            ):
-                return rule
-        return self.routing[-1]
+        deciding = first_match(self.routing, ids, every_assignment(len(ids)))
+        return np.array([float(rule.then is not Outcome.ALLOWED) for rule in self.routing])[deciding]
 
     def _routed(self, table: FloatArray) -> FloatArray:
-        yes = self._violating_assignments.astype(np.float64)
-        clipped = np.clip(table, 1e-12, 1 - 1e-12)
-        joint = np.log(clipped) @ yes.T + np.log1p(-clipped) @ (1 - yes).T
-        return np.asarray(np.minimum(np.exp(joint).sum(axis=1), 1.0))
+        """The multilinear extension of the routing at each row: one clause after another is averaged out."""
+        blocks = [self._averaged(table[i : i + _ROWS_AT_A_TIME]) for i in range(0, len(table), _ROWS_AT_A_TIME)]
+        return np.concatenate([np.empty(0), *blocks])
+
+    def _averaged(self, table: FloatArray) -> FloatArray:
+        values = self._violates[np.newaxis, :]
+        for column in table.T:
+            without, applying = np.split(values, 2, axis=1)
+            values = without + column[:, np.newaxis] * (applying - without)
+        return np.asarray(np.clip(values[:, 0], 0.0, 1.0))
 
     def _contributions(self, table: FloatArray) -> FloatArray:
         """p(clause) * (1 - p(strongest exception)) for each violating clause; float64 of shape (cases, violating)."""
@@ -164,12 +171,24 @@ class Procedure(FrozenModel):
         applying = [c for c in self.precedence if strength[c] >= _APPLIES]
         return by_id[applying[0] if applying else max(self.precedence, key=lambda c: strength[c])]
 
-    def _rule(self, answers: Mapping[str, float], label: Label, clause: Clause | None) -> Rule:
-        if label is Label.VIOLATION and clause is not None:
-            citing = [r for r in self.routing if r.then is not Outcome.ALLOWED and clause.id in r.when.any + r.when.all]
-            if citing:
-                return citing[0]
-        fired = self._route({c.id: answers[c.id] >= _APPLIES for c in self.clauses})
-        if (fired.then is Outcome.ALLOWED) == (label is Label.ALLOWED):
-            return fired
-        return self.routing[-1]
+    def _rule(self, answers: Mapping[str, float], clause: Clause | None) -> Rule | None:
+        """The rule that leads to the label, None where the threshold overrides every rule.
+
+        For a violation ``clause`` is the clause cited, which then counts as applying and its exceptions as not: answers
+        near a half may say otherwise, and the verdict must name a rule that goes with its clause.
+        """
+        applies = {c.id: answers[c.id] >= _APPLIES for c in self.clauses}
+        if clause is None or not clause.is_violating:
+            fired = self._route(applies)
+            if fired.then is not Outcome.ALLOWED:
+                fired = self._route(applies | dict.fromkeys(self.precedence, False))
+            return fired if fired.then is Outcome.ALLOWED else None
+        fired = self._route(applies | {clause.id: True} | dict.fromkeys(clause.exceptions, False))
+        citing = [r for r in self.routing if clause.id in r.when.any + r.when.all and r.then is not Outcome.ALLOWED]
+        if fired in citing or not citing:
+            return fired if fired.then is not Outcome.ALLOWED else None
+        return citing[0]
+
+    def _route(self, applies: Mapping[str, bool]) -> Rule:
+        ids = [c.id for c in self.clauses]
+        return self.routing[int(first_match(self.routing, ids, np.array([[applies[i] for i in ids]]))[0])]

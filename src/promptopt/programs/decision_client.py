@@ -6,25 +6,46 @@ This is the one file that depends on that protocol.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import Lock
 from typing import Any
-
-import numpy as np
 
 from promptopt.core.prompt import ITEM_SLOT
 from promptopt.engines.base import JudgeEngine
 from promptopt.errors import PromptoptError
-from promptopt.policy.asking import bind
+from promptopt.policy.asking import NO_SCORES, bind
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
+
+_DROPPED: ContextVar[list[int] | None] = ContextVar("dropped_tokens", default=None)
 
 
 class NotJudgedError(PromptoptError):
     """The engine gave no scores for a query; the reason is the message."""
 
 
+@contextmanager
+def record_dropped_tokens() -> Iterator[list[int]]:
+    """Collects, for the requests made in this context, how many case tokens the judge did not read.
+
+    DSPy's protocol has no place for it in an answer.
+    """
+    dropped: list[int] = []
+    token = _DROPPED.set(dropped)
+    try:
+        yield dropped
+    finally:
+        _DROPPED.reset(token)
+
+
 class DecisionClient:
     """Answers a DSPy predictor's decision request by scoring the labels of the lowered prompt.
+
+    DSPy may call it from several threads and copy it along with a program: requests take turns, and every copy is the
+    client itself, with the same engine.
 
     Args:
         engine: The judge.
@@ -37,6 +58,7 @@ class DecisionClient:
     def __init__(self, engine: JudgeEngine, layout: PromptFormat) -> None:
         self._engine = engine
         self._layout = layout
+        self._turn = Lock()
         self.model = f"promptopt/{engine.describe().fingerprint}"
         self.callbacks: list[Any] = []
         self.history: list[Any] = []
@@ -55,25 +77,34 @@ class DecisionClient:
             NotJudgedError: The engine gave no scores.
         """
         inputs = state["inputs"]
-        demos = [
-            Demonstration(text=d["text"], question=d["question"], answer=d["answer"]) for d in state.get("demos", ())
-        ]
+        demos = [Demonstration.of(demo, inputs["question"]) for demo in state.get("demos", ())]
         prompt = lower("decision", state["instructions"], inputs["question"], demos, self._layout)
-        scores = self._engine.score([bind(prompt, {ITEM_SLOT: inputs["text"]})])
-        if scores.unjudged:
-            raise NotJudgedError(scores.unjudged[0])
-        probability = min(float(np.exp(scores.logprobs[0, 0])), 1.0)
+        with self._turn:
+            scores = self._engine.score([bind(prompt, {ITEM_SLOT: inputs["text"]})])
+        logprob = float(scores.logprobs[0, 0])
+        if scores.unjudged or math.isnan(logprob):
+            raise NotJudgedError(scores.unjudged.get(0, NO_SCORES))
+        if (dropped := _DROPPED.get()) is not None:
+            dropped.append(scores.dropped_tokens.get(0, 0))
+        probability = min(math.exp(logprob), 1.0)
         return {name: {"noul": probability} for name in questions}
 
     async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         """As :meth:`__call__`: the engine computes in this process, so there is nothing to wait for."""
         return self(state, questions)
 
-    def copy(self, **kwargs: Any) -> DecisionClient:
-        """The same client; it holds no settings that a caller may change."""
-        if kwargs:
-            raise TypeError(f"a decision client takes no generation settings: {sorted(kwargs)}")
-        return DecisionClient(self._engine, self._layout)
+    def __deepcopy__(self, memo: dict[int, Any]) -> DecisionClient:
+        return self
+
+    def copy(self, **_settings: Any) -> DecisionClient:
+        """The client itself: nothing is sampled, so DSPy's rollout ids and temperatures have nothing to change."""
+        return self
+
+    def with_layout(self, layout: PromptFormat) -> DecisionClient:
+        """A client of the same engine for a program with another layout."""
+        changed = DecisionClient(self._engine, layout)
+        changed._turn = self._turn
+        return changed
 
     def dump_state(self) -> dict[str, str]:
         """Names the judge; an engine itself is not saved with a program."""

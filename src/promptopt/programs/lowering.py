@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment
+from promptopt.errors import UserError
 from promptopt.programs.prompt_format import PromptFormat
+
+_WORDS = {"yes": True, "true": True, "no": False, "false": False}
 
 
 class Demonstration(FrozenModel):
@@ -15,6 +19,29 @@ class Demonstration(FrozenModel):
     text: str
     question: str
     answer: bool
+
+    @classmethod
+    def of(cls, example: Mapping[str, Any], question: str) -> Demonstration:
+        """Reads a demonstration as DSPy keeps it.
+
+        Args:
+            example: ``text``, ``answer`` (a boolean, ``"yes"`` or ``"no"``, or a decision that DSPy recorded) and
+                perhaps ``question``.
+            question: What the predictor asks; stands in where the example names no question.
+
+        Raises:
+            UserError: The example has no text, or no answer that reads as yes or no.
+        """
+        text, answer = example.get("text"), example.get("answer")
+        value = answer.get("value") if isinstance(answer, Mapping) else getattr(answer, "value", answer)
+        if isinstance(value, str):
+            value = _WORDS.get(value.strip().lower())
+        if not isinstance(text, str) or not isinstance(value, bool):
+            kind = f"an answer of type {type(answer).__name__}" if isinstance(text, str) else "no text"
+            raise UserError(
+                f"a demonstration has {kind}", remedy="give it `text` and a boolean `answer`, and perhaps `question`"
+            )
+        return cls(text=text, question=example.get("question") or question, answer=value)
 
 
 def lower(
@@ -40,8 +67,7 @@ def lower(
         segments.append(PromptSegment(role="user", text=before + demo.text.strip() + after))
         segments.append(PromptSegment(role="assistant", text=layout.word(demo.answer)))
     before, after = layout.around_item(question)
-    if before:
-        segments.append(PromptSegment(role="user", text=before))
+    segments.append(PromptSegment(role="user", text=before))
     segments.append(PromptSegment(role="user", slot=ITEM_SLOT))
     if after:
         segments.append(PromptSegment(role="user", text=after))

@@ -7,6 +7,7 @@ asks each question about all the cases that wait for it. Both lower every questi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,14 +21,16 @@ from promptopt.core.case import Case
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import JudgeEngine
-from promptopt.policy.asking import bind
+from promptopt.errors import UserError
+from promptopt.policy.asking import NO_SCORES, bind
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import DIRECT_QUESTION, Procedure
-from promptopt.programs.decision_client import DecisionClient, NotJudgedError
+from promptopt.programs.decision_client import DecisionClient, NotJudgedError, record_dropped_tokens
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
 
 DEFAULT_THRESHOLD = 0.5
+_OWN_STATE = "judgement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,10 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         instructions: System turn that every predictor starts with.
         demos: Demonstrations that every predictor starts with; shared, so that a checklist shares its prefix.
         candidate: The point of a search space this program stands for, if it came from one.
+
+    Attributes:
+        ask: Question name to its predictor, whose instructions and demonstrations optimisers may change.
+        threshold: Probabilities of violation at or above it are violations.
     """
 
     def __init__(
@@ -64,7 +71,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         self.layout = layout or PromptFormat()
         self.threshold = DEFAULT_THRESHOLD
         self._candidate = candidate
-        self.predictors = {name: _predictor(instructions, demos) for name in procedure.questions}
+        self.ask = {name: _predictor(instructions, demos) for name in procedure.questions}
 
     def candidate(self) -> Candidate | None:
         """The candidate this program was made from."""
@@ -90,13 +97,16 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         return self.procedure.verdict(answers, float(score[0]), self.threshold)
 
     def lower(self) -> tuple[LoweredPrompt, ...]:
-        """The exact prompts this program scores, one per predictor, from the predictors' present state."""
+        """The exact prompts this program scores, one per predictor, from the predictors' present state.
+
+        Raises:
+            UserError: A predictor holds a demonstration without text or answer.
+        """
         prompts = []
-        for name, predictor in self.predictors.items():
-            demos = [
-                Demonstration(text=d["text"], question=d["question"], answer=bool(d["answer"])) for d in predictor.demos
-            ]
-            prompts.append(lower(name, predictor.signature.instructions, self.question(name), demos, self.layout))
+        for name, predictor in self.ask.items():
+            question = self.question(name)
+            demos = [Demonstration.of(demo, question) for demo in predictor.demos]
+            prompts.append(lower(name, predictor.signature.instructions, question, demos, self.layout))
         return tuple(prompts)
 
     def bind_engine(self, engine: JudgeEngine) -> JudgementProgram:
@@ -114,15 +124,17 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
             A ``dspy.Prediction`` with ``verdict``, ``probability`` (None when unjudged) and ``answers``.
         """
         answers: dict[str, float] = {}
-        while isinstance(move := self.step(answers), Ask):
-            for name in move.predictors:
-                try:
-                    answer = self.predictors[name](text=text, question=self.question(name)).answer
-                except NotJudgedError as cause:
-                    verdict = Verdict.unjudged(str(cause))
-                    return dspy.Prediction(verdict=verdict, probability=None, answers=answers)
-                answers[name] = answer.probability
-        return dspy.Prediction(verdict=move, probability=move.probability, answers=answers)
+        with record_dropped_tokens() as dropped:
+            while isinstance(move := self.step(answers), Ask):
+                for name in move.predictors:
+                    try:
+                        answer = self.ask[name](text=text, question=self.question(name)).answer
+                    except NotJudgedError as cause:
+                        verdict = Verdict.unjudged(str(cause))
+                        return dspy.Prediction(verdict=verdict, probability=None, answers=answers)
+                    answers[name] = answer.probability
+        verdict = move.model_copy(update={"truncated": any(dropped)})
+        return dspy.Prediction(verdict=verdict, probability=verdict.probability, answers=answers)
 
     def judge(self, cases: Sequence[Case], engine: JudgeEngine) -> list[Verdict]:
         """Judges many cases, each question about all cases that wait for it in one call.
@@ -133,24 +145,82 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
 
         Returns:
             One verdict per case, in order.
+
+        Raises:
+            EngineError: The engine cannot serve the batch at all.
         """
         prompts = {prompt.question: prompt for prompt in self.lower()}
-        answers: list[dict[str, float]] = [{} for _ in cases]
-        verdicts: list[Verdict | None] = [None] * len(cases)
-        while waiting := [i for i, verdict in enumerate(verdicts) if verdict is None]:
+        batch = [_Judging() for _ in cases]
+        while True:
             asked: list[tuple[int, str]] = []
-            for i in waiting:
-                move = self.step(answers[i])
-                if isinstance(move, Verdict):
-                    verdicts[i] = move
-                else:
-                    asked.extend((i, name) for name in move.predictors)
-            scores = engine.score([bind(prompts[name], {ITEM_SLOT: cases[i].text}) for i, name in asked])
-            for row, (i, name) in enumerate(asked):
-                if row in scores.unjudged:
-                    verdicts[i] = Verdict.unjudged(scores.unjudged[row])
-                answers[i][name] = min(float(np.exp(scores.logprobs[row, 0])), 1.0)
-        return [verdict for verdict in verdicts if verdict is not None]
+            for row, judging in enumerate(batch):
+                if judging.verdict is None:
+                    move = self.step(judging.answers)
+                    if isinstance(move, Ask):
+                        asked.extend((row, name) for name in move.predictors)
+                    else:
+                        judging.verdict = move
+            if not asked:
+                break
+            scores = engine.score([bind(prompts[name], {ITEM_SLOT: cases[row].text}) for row, name in asked])
+            for i, (row, name) in enumerate(asked):
+                reason = scores.unjudged.get(i, NO_SCORES if math.isnan(scores.logprobs[i, 0]) else None)
+                batch[row].hear(name, float(scores.logprobs[i, 0]), reason, scores.dropped_tokens.get(i, 0))
+        return [judging.outcome() for judging in batch]
+
+    def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
+        """The predictors' state and the program's layout and threshold; no judge, which is bound anew after loading."""
+        state: dict[str, Any] = super().dump_state(json_mode=json_mode)
+        for predictor in state.values():
+            predictor["lm"] = None
+        state[_OWN_STATE] = {"layout": self.layout.model_dump(), "threshold": self.threshold}
+        return state
+
+    def load_state(self, state: Mapping[str, Any], *, allow_unsafe_lm_state: bool = False) -> None:
+        """Takes over a saved state; a judge that is bound stays bound.
+
+        Args:
+            state: From :meth:`dump_state` of a program with the same questions.
+            allow_unsafe_lm_state: As DSPy's.
+
+        Raises:
+            UserError: The state is not that of a judgement program.
+        """
+        own = state.get(_OWN_STATE)
+        if own is None:
+            raise UserError(
+                f"the saved program has no {_OWN_STATE!r} part, which holds layout and threshold",
+                remedy="load a file that a judgement program saved",
+            )
+        layout = PromptFormat.model_validate(own["layout"])
+        clients = {name: predictor.lm for name, predictor in self.ask.items()}
+        super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
+        self.layout, self.threshold = layout, float(own["threshold"])
+        for name, client in clients.items():
+            self.ask[name].lm = client.with_layout(layout) if isinstance(client, DecisionClient) else client
+
+
+class _Judging:
+    """One case on its way to a verdict."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, float] = {}
+        self.verdict: Verdict | None = None
+        self._truncated = False
+
+    def hear(self, name: str, logprob: float, unjudged: str | None, dropped: int) -> None:
+        """Takes an answer; the first question without one settles the case as unjudged."""
+        if unjudged is not None:
+            self.verdict = self.verdict or Verdict.unjudged(unjudged)
+            return
+        self.answers[name] = min(math.exp(logprob), 1.0)
+        self._truncated |= dropped > 0
+
+    def outcome(self) -> Verdict:
+        """The verdict, once there is one."""
+        if self.verdict is None:
+            raise RuntimeError("the case still waits for answers")
+        return self.verdict.model_copy(update={"truncated": self._truncated and self.verdict.is_judged})
 
 
 def _predictor(instructions: str, demos: Sequence[Demonstration]) -> Any:

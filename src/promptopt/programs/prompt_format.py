@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
+
+from pydantic import model_validator
 
 from promptopt.core.model import FrozenModel
 
@@ -35,8 +37,14 @@ class PromptFormat(FrozenModel):
     quoting: Quoting = "quotes"
     placement: Placement = "item_first"
 
+    @model_validator(mode="after")
+    def _words_differ(self) -> Self:
+        if not self.yes.strip() or not self.no.strip() or self.yes == self.no:
+            raise ValueError(f"the answer words must differ and not be blank, found {self.yes!r} and {self.no!r}")
+        return self
+
     def around_item(self, question: str) -> tuple[str, str]:
-        """The user turn's text before and after the item."""
+        """The user turn's text before the item, which is never empty, and after it."""
         opening, closing = _QUOTES[self.quoting]
         asked = f"{question} Answer {self.yes} or {self.no}."
         before = "" if self.placement == "item_first" else f"{asked}\n\n"

@@ -6,7 +6,9 @@ killed leaves either all of a call's scores or none, and a resumed sweep finds e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from promptopt.core.addresses import without_credentials
 from promptopt.errors import UserError
 
 _METADATA = sa.MetaData()
@@ -46,6 +49,9 @@ _CALLS = sa.Table(
     sa.Column("seconds", sa.Float, nullable=False),
 )
 _LOOKUP_BLOCK = 500
+_SQLITE = "sqlite:///"
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_OPENING_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +95,19 @@ class ScoreStore:
     """
 
     def __init__(self, url: str) -> None:
+        self._address = without_credentials(url)
         try:
-            if url.startswith("sqlite:///"):
-                Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            if url.startswith(_SQLITE):
+                file = url.removeprefix(_SQLITE).partition("?")[0]
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
             self._engine = sa.create_engine(url)
+            if self._engine.dialect.name not in _INSERTS:
+                raise self._fault(f"is a {self._engine.dialect.name} database, not SQLite or PostgreSQL")
             if self._engine.dialect.name == "sqlite":
                 sa.event.listen(self._engine, "connect", _configure_sqlite)
-            _METADATA.create_all(self._engine)
+            _create_tables(self._engine)
         except (sa.exc.SQLAlchemyError, OSError, ImportError) as cause:
-            reason = " ".join(str(cause).split())[:160]
-            raise UserError(
-                f"the score store cannot be opened ({reason})", where=url, remedy="check scores_url"
-            ) from cause
+            raise self._fault(f"cannot be opened ({_reason(cause)})") from cause
 
     def read(self, engine: str, prompt: str, cases: Sequence[str]) -> dict[str, StoredScore]:
         """Scores known for a prompt.
@@ -114,7 +121,7 @@ class ScoreStore:
             Case digest to score, for the cases that have one.
         """
         found: dict[str, StoredScore] = {}
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             prompt_id = connection.scalar(_prompt_query(engine, prompt))
             if prompt_id is None:
                 return found
@@ -141,9 +148,12 @@ class ScoreStore:
             scores: Prompt digest to case digest to score.
             study: The study that paid.
             cost: What the call cost; recorded in the same transaction.
+
+        Raises:
+            UserError: The database refuses (a full disk, a lost server); nothing of the call is stored.
         """
-        with self._engine.begin() as connection:
-            for prompt, by_case in scores.items():
+        with self._writing() as connection:
+            for prompt, by_case in sorted(scores.items()):  # in one order, so that writers cannot lock each other out
                 if not by_case:
                     continue
                 prompt_id = self._prompt_id(connection, engine, prompt)
@@ -164,18 +174,18 @@ class ScoreStore:
     def spent(self, study: str) -> Spent:
         """What a study has paid for so far."""
         columns = [sa.func.coalesce(sa.func.sum(_CALLS.c[name]), 0) for name in Spent.__dataclass_fields__]
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             row = connection.execute(sa.select(*columns).where(_CALLS.c.study == study)).one()
         return Spent(int(row[0]), int(row[1]), int(row[2]), float(row[3]))
 
-    def dump(self) -> Iterable[tuple[str, str, str, bytes]]:
+    def dump(self) -> Iterator[tuple[str, str, str, bytes]]:
         """Every score as (engine, prompt, case, float32 bytes), sorted; for comparing stores."""
         query = (
             sa.select(_PROMPTS.c.engine, _PROMPTS.c.prompt, _SCORES.c.case_digest, _SCORES.c.logprobs)
             .join(_SCORES, _SCORES.c.prompt_id == _PROMPTS.c.id)
             .order_by(_PROMPTS.c.engine, _PROMPTS.c.prompt, _SCORES.c.case_digest)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             yield from (tuple(row) for row in connection.execute(query))
 
     def close(self) -> None:
@@ -191,17 +201,53 @@ class ScoreStore:
         return known
 
     def _insert(self, table: sa.Table) -> Any:
-        dialect = postgresql if self._engine.dialect.name == "postgresql" else sqlite
-        return dialect.insert(table).on_conflict_do_nothing()
+        return _INSERTS[self._engine.dialect.name](table).on_conflict_do_nothing()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except sa.exc.DBAPIError as cause:
+            raise self._fault(f"cannot be read ({_reason(cause)})") from cause
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.OperationalError as cause:
+            raise self._fault(f"cannot be written ({_reason(cause)})") from cause
+
+    def _fault(self, what: str) -> UserError:
+        return UserError(f"the score store {what}", where=self._address, remedy="check scores_url")
 
 
 def _prompt_query(engine: str, prompt: str) -> sa.Select[int]:
     return sa.select(_PROMPTS.c.id).where(_PROMPTS.c.engine == engine, _PROMPTS.c.prompt == prompt)
 
 
+def _create_tables(engine: sa.Engine) -> None:
+    """Makes the tables, also when several processes do so at once: the loser looks again and finds them."""
+    for left in reversed(range(_OPENING_TRIES)):
+        try:
+            _METADATA.create_all(engine)
+            return
+        except sa.exc.DBAPIError:
+            if not left:
+                raise
+            time.sleep(0.1)
+
+
+def _reason(cause: BaseException) -> str:
+    """What the database says, on one line, without the statement and without its parameters."""
+    origin = getattr(cause, "orig", None) or cause
+    return without_credentials(" ".join(str(origin).split())[:160])
+
+
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.execute("PRAGMA busy_timeout=30000")
     cursor.close()

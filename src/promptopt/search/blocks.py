@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from promptopt.core.case import GoldenCase
+from promptopt.core.case import GoldenCase, Label
+
+MIN_PER_LABEL = 4
 
 
 def demo_pool(
@@ -44,11 +46,12 @@ def stratified_blocks(cases: Sequence[GoldenCase], sizes: Sequence[int], seed: i
 
     Args:
         cases: What candidates are scored on.
-        sizes: Sizes of the first blocks; what is left forms the last one.
+        sizes: Sizes of the first blocks, 1 or more; what is left forms the last one.
         seed: Order within a stratum.
 
     Returns:
-        Disjoint blocks that together hold every case once.
+        Disjoint blocks that together hold every case once. The first holds at least four cases of either label where
+        there are so many and it has room: with fewer, nothing can be said of a candidate yet.
     """
     strata: dict[tuple[str, str, str], list[GoldenCase]] = {}
     for case in sorted(cases, key=lambda c: c.id):
@@ -60,6 +63,8 @@ def stratified_blocks(cases: Sequence[GoldenCase], sizes: Sequence[int], seed: i
         offset = draw.random()
         ranked.extend(((i + offset) / len(members), case) for i, case in enumerate(members))
     ordered = [case for _, case in sorted(ranked, key=lambda pair: (pair[0], pair[1].id))]
+    if sizes:
+        ordered = _with_both_labels_early(ordered, sizes[0])
     blocks: list[tuple[GoldenCase, ...]] = []
     start = 0
     for size in sizes:
@@ -69,3 +74,14 @@ def stratified_blocks(cases: Sequence[GoldenCase], sizes: Sequence[int], seed: i
         start += size
     blocks.append(tuple(ordered[start:]))
     return blocks
+
+
+def _with_both_labels_early(ordered: list[GoldenCase], size: int) -> list[GoldenCase]:
+    """Moves a rare label's first cases into the first ``size``; what was there last makes room."""
+    wanted = min(MIN_PER_LABEL, size // 2)
+    early: set[str] = set()
+    for label in Label:
+        early.update([case.id for case in ordered if case.label is label][:wanted])
+    rest = iter([case for case in ordered if case.id not in early])
+    kept = {case.id for case, _ in zip(rest, range(size - len(early)), strict=False)} | early
+    return [c for c in ordered if c.id in kept] + [c for c in ordered if c.id not in kept]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.case import GoldenCase
@@ -25,12 +26,16 @@ class CandidateMaker:
         policy: The policy.
         space: The search space.
         pool: Search cases set aside for demonstrations.
+
+    Raises:
+        PolicyError: The space has a shape that the policy does not fit.
     """
 
     def __init__(self, policy: Policy, space: SearchSpace, pool: Sequence[GoldenCase]) -> None:
         self._policy = policy
         self._space = space
         self._pool = {case.id: case for case in pool}
+        self._questions = {shape: len(Procedure.of(policy, shape).questions) for shape in space.shapes}
 
     def candidate(self, point: Mapping[str, Choice]) -> Candidate:
         """The candidate at a point; points that come to one prompt and one procedure give one candidate."""
@@ -44,38 +49,52 @@ class CandidateMaker:
         choices = {name: choice for name, choice in point.items() if name not in _DEMO_DIMENSIONS}
         if choices["shape"] != "checklist":
             del choices["aggregate"]
+        means: dict[str, Callable[[Any], object]] = {
+            "policy": self._rendered,
+            "instruction": self._instruction,
+            "labels": lambda name: self._words(name, choices),
+        }
+        for name, meaning in means.items():
+            alike = (c for c in self._space.dimensions[name] if meaning(c) == meaning(choices[name]))
+            choices[name] = next(alike)
         return Candidate(choices=choices, demos=tuple(case.id for case in demos))
+
+    def questions(self, candidate: Candidate) -> int:
+        """How many questions a candidate asks about each case."""
+        return self._questions[candidate.choices["shape"]]  # type: ignore[index]
 
     def program(self, candidate: Candidate) -> JudgementProgram:
         """The program that a candidate stands for."""
         choices = candidate.choices
-        words = self._space.label_words[str(choices["labels"])]
-        direct = choices["shape"] == "direct"
-        layout = PromptFormat(
-            yes=words.yes if direct else words.clause_yes,
-            no=words.no if direct else words.clause_no,
-            quoting=choices["quoting"],
-            placement=choices["placement"],
-        )
+        yes, no = self._words(choices["labels"], choices)
+        layout = PromptFormat(yes=yes, no=no, quoting=choices["quoting"], placement=choices["placement"])
         procedure = Procedure.of(
             self._policy,
             choices["shape"],  # type: ignore[arg-type]
             choices.get("aggregate", "routing"),  # type: ignore[arg-type]
         )
-        instruction = self._space.instructions[str(choices["instruction"])].replace("{title}", self._policy.title)
-        rendered = render_policy(self._policy, choices["policy"])  # type: ignore[arg-type]
-        demos = [self._demonstration(self._pool[i], direct) for i in candidate.demos]
-        system = "\n\n".join(part for part in (instruction.strip(), rendered) if part)
+        demos = [self._demonstration(self._pool[i], choices["shape"] == "direct") for i in candidate.demos]
+        parts = (self._instruction(choices["instruction"]), self._rendered(choices["policy"]))
+        system = "\n\n".join(part for part in parts if part)
         return JudgementProgram(self._policy, procedure, layout, system, demos, candidate)
 
+    def _rendered(self, rendering: Choice) -> str:
+        return render_policy(self._policy, rendering)  # type: ignore[arg-type]
+
+    def _instruction(self, name: Choice) -> str:
+        return self._space.instructions[str(name)].strip().replace("{title}", self._policy.title)
+
+    def _words(self, name: Choice, choices: Mapping[str, Choice]) -> tuple[str, str]:
+        """The pair of answer words that a program of this shape uses."""
+        words = self._space.label_words[str(name)]
+        return (words.violation, words.allowed) if choices["shape"] == "direct" else (words.applies, words.absent)
+
     def _demonstration(self, case: GoldenCase, direct: bool) -> Demonstration:
-        if direct:
+        clause = self._policy.by_id.get(case.clause or "")
+        if direct or (case.is_violation and clause is None):
+            # A violation without a clause shows nothing about any clause question, so the direct question stands in.
             return Demonstration(text=case.text, question=self._policy.question, answer=case.is_violation)
-        clause = case.clause
-        if case.is_violation and clause in self._policy.by_id:
-            return Demonstration(text=case.text, question=self._policy.by_id[str(clause)].question, answer=True)
-        # A violation without a clause shows nothing about any clause question, so the direct question stands in.
-        if case.is_violation:
-            return Demonstration(text=case.text, question=self._policy.question, answer=True)
+        if case.is_violation and clause is not None:
+            return Demonstration(text=case.text, question=clause.question, answer=True)
         asked = self._policy.violating[sum(case.id.encode()) % len(self._policy.violating)]
         return Demonstration(text=case.text, question=asked.question, answer=False)

@@ -23,21 +23,21 @@ def choose_demos(
         seed: The draw.
 
     Returns:
-        The cases in the order in which they are shown; labels balanced within one as far as the pool allows.
+        The cases in the order in which they are shown, none of them twice; labels balanced within one as far as the
+        pool allows, an odd one out being a violation.
     """
     shuffled = sorted(pool, key=lambda case: case.id)
     random.Random(f"{choice}|{seed}").shuffle(shuffled)  # noqa: S311 (a reproducible draw, not a secret)
     violating = _ranked([c for c in shuffled if c.is_violation], choice)
     allowed = _ranked([c for c in shuffled if not c.is_violation], choice)
-    half = (count + 1) // 2
-    chosen_violating = violating[: min(half, len(violating))]
-    chosen_allowed = _partners(chosen_violating, allowed, choice)[: count - len(chosen_violating)]
-    return tuple(_ordered(chosen_violating, chosen_allowed, order))
+    if choice == "contrast":
+        violating, allowed = _paired_first(violating, allowed)
+    quota = min(len(allowed), count // 2)
+    chosen = violating[: count - quota]
+    return tuple(_ordered(chosen, allowed[: count - len(chosen)], order))
 
 
 def _ranked(cases: list[GoldenCase], choice: DemoChoice) -> list[GoldenCase]:
-    if choice == "contrast":
-        return sorted(cases, key=lambda c: c.pair is None)
     if choice == "hard":
         return sorted(cases, key=lambda c: c.kind not in (CaseKind.HARD_NEGATIVE, CaseKind.CONTRAST))
     if choice == "clauses":
@@ -49,11 +49,20 @@ def _ranked(cases: list[GoldenCase], choice: DemoChoice) -> list[GoldenCase]:
     return cases
 
 
-def _partners(violating: list[GoldenCase], allowed: list[GoldenCase], choice: DemoChoice) -> list[GoldenCase]:
-    if choice != "contrast":
-        return allowed
-    pairs = [case.pair for case in violating if case.pair]
-    return sorted(allowed, key=lambda c: pairs.index(c.pair) if c.pair in pairs else len(pairs))
+def _paired_first(violating: list[GoldenCase], allowed: list[GoldenCase]) -> tuple[list[GoldenCase], list[GoldenCase]]:
+    """Violations whose other half is in the pool first, and those halves in the same order."""
+    halves = {case.pair: case for case in reversed(allowed) if case.pair is not None}
+    first: dict[str, GoldenCase] = {}
+    for case in violating:
+        if case.pair is not None and case.pair in halves:
+            first.setdefault(case.pair, case)
+    second = [halves[pair] for pair in first]
+    return _led_by(list(first.values()), violating), _led_by(second, allowed)
+
+
+def _led_by(first: list[GoldenCase], cases: list[GoldenCase]) -> list[GoldenCase]:
+    ids = {case.id for case in first}
+    return first + [case for case in cases if case.id not in ids]
 
 
 def _ordered(violating: list[GoldenCase], allowed: list[GoldenCase], order: DemoOrder) -> list[GoldenCase]:

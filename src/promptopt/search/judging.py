@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,13 @@ import numpy.typing as npt
 
 from promptopt.core.case import Case
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
-from promptopt.engines.base import JudgeEngine, LabelQuery
-from promptopt.policy.asking import bind
+from promptopt.engines.base import JudgeEngine
+from promptopt.policy.asking import NO_SCORES, bind
 from promptopt.scores.store import ScoreStore, Spent, StoredScore
 
 FloatArray = npt.NDArray[np.float64]
+Pair = tuple[str, str]  # prompt digest, case digest
+QUERIES_PER_CALL = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class StoredJudge:
         self._store = store
         self._study = study
         self._on_call = on_call
+        self._unjudged: dict[Pair, str] = {}
         self.fingerprint = engine.describe().fingerprint
 
     @property
@@ -64,51 +68,62 @@ class StoredJudge:
             cases: The cases; cases with one text share a score.
 
         Returns:
-            The answers, from the store where it has them and from one engine call for the rest.
+            The answers, from the store where it has them and from engine calls for the rest. What the engine would not
+            judge it is not asked again in this process; another process may have better luck.
+
+        Raises:
+            EngineError: The engine cannot serve a call at all; earlier calls are stored.
         """
-        digests = [case.digest for case in cases]
-        known = {p.question: self._store.read(self.fingerprint, p.digest, digests) for p in prompts}
-        reasons = self._score_missing(prompts, cases, known)
+        known: dict[Pair, StoredScore] = {}
+        digests = list(dict.fromkeys(case.digest for case in cases))
+        for prompt in prompts:
+            found = self._store.read(self.fingerprint, prompt.digest, digests)
+            known.update({(prompt.digest, digest): score for digest, score in found.items()})
+        self._score_missing(prompts, cases, known)
         probabilities = {p.question: np.full(len(cases), np.nan) for p in prompts}
         unjudged: dict[int, str] = {}
         truncated: set[int] = set()
         for prompt in prompts:
-            for row, digest in enumerate(digests):
-                score = known[prompt.question].get(digest)
+            for row, case in enumerate(cases):
+                score = known.get((prompt.digest, case.digest))
                 if score is None:
-                    unjudged.setdefault(row, reasons.get((prompt.question, digest), "the judge returned no scores"))
+                    unjudged.setdefault(row, self._unjudged.get((prompt.digest, case.digest), NO_SCORES))
                     continue
-                probabilities[prompt.question][row] = min(float(np.exp(score.logprobs[0])), 1.0)
+                probabilities[prompt.question][row] = min(math.exp(score.logprobs[0]), 1.0)
                 if score.dropped_tokens:
                     truncated.add(row)
         return StoredAnswers(probabilities, unjudged, frozenset(truncated))
 
     def _score_missing(
-        self, prompts: Sequence[LoweredPrompt], cases: Sequence[Case], known: dict[str, dict[str, StoredScore]]
-    ) -> dict[tuple[str, str], str]:
-        """Scores what is missing, writes it, adds it to ``known``; returns why pairs are unjudged."""
-        asked: list[tuple[LoweredPrompt, str]] = []
-        queries: list[LabelQuery] = []
-        for digest, case in {case.digest: case for case in cases}.items():
+        self, prompts: Sequence[LoweredPrompt], cases: Sequence[Case], known: dict[Pair, StoredScore]
+    ) -> None:
+        """Scores what is missing, all questions about a case in one call, writes it and adds it to ``known``."""
+        missing: dict[Pair, tuple[LoweredPrompt, str]] = {}
+        calls = [missing]
+        for case in {case.digest: case for case in cases}.values():
+            if len(missing) >= QUERIES_PER_CALL:
+                missing = {}
+                calls.append(missing)
             for prompt in prompts:
-                if digest not in known[prompt.question]:
-                    asked.append((prompt, digest))
-                    queries.append(bind(prompt, {ITEM_SLOT: case.text}))
-        if not queries:
-            return {}
-        scores = self._engine.score(queries)
-        fresh: dict[str, dict[str, StoredScore]] = {p.digest: {} for p in prompts}
-        reasons: dict[tuple[str, str], str] = {}
-        for row, (prompt, digest) in enumerate(asked):
-            if row in scores.unjudged:
-                reasons[prompt.question, digest] = scores.unjudged[row]
-                continue
+                pair = (prompt.digest, case.digest)
+                if pair not in known and pair not in self._unjudged:
+                    missing[pair] = (prompt, case.text)
+        for call in calls:
+            if call:
+                self._call(call, known)
+
+    def _call(self, asked: Mapping[Pair, tuple[LoweredPrompt, str]], known: dict[Pair, StoredScore]) -> None:
+        scores = self._engine.score([bind(prompt, {ITEM_SLOT: text}) for prompt, text in asked.values()])
+        fresh: dict[str, dict[str, StoredScore]] = {}
+        for row, ((prompt_digest, case_digest), (prompt, _)) in enumerate(asked.items()):
             logprobs = scores.logprobs[row, : len(prompt.labels)]
+            if row in scores.unjudged or np.isnan(logprobs).any():
+                self._unjudged[prompt_digest, case_digest] = scores.unjudged.get(row, NO_SCORES)
+                continue
             score = StoredScore(logprobs, scores.dropped_tokens.get(row, 0))
-            fresh[prompt.digest][digest] = known[prompt.question][digest] = score
+            fresh.setdefault(prompt_digest, {})[case_digest] = known[prompt_digest, case_digest] = score
         usage = scores.usage
         cost = Spent(usage.queries, usage.tokens_computed, usage.tokens_submitted, usage.seconds)
         self._store.write(self.fingerprint, fresh, study=self._study, cost=cost)
         if self._on_call:
             self._on_call(cost)
-        return reasons

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from promptopt.core.model import FrozenModel
 from promptopt.metrics.summary import MetricSummary, summarise
@@ -26,10 +26,21 @@ class ObjectiveConfig(FrozenModel):
     names: tuple[ObjectiveName, ...] = Field(default=("auprc",), min_length=1)
     precision_floor: float = Field(default=0.8, gt=0.0, le=1.0)
 
+    @field_validator("names")
+    @classmethod
+    def _distinct(cls, names: tuple[ObjectiveName, ...]) -> tuple[ObjectiveName, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError(f"the objectives must differ, found {list(names)}")
+        return names
+
     @property
     def directions(self) -> list[str]:
         """Optuna directions, in the order of the names."""
         return ["minimize" if name in _MINIMISED else "maximize" for name in self.names]
+
+    def goodness(self, value: float) -> float:
+        """The first objective's value on a scale where larger is better."""
+        return -value if self.names[0] in _MINIMISED else value
 
 
 class Measured(FrozenModel):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ValidationError
 
 from promptopt.core.digest import canonical_json
 from promptopt.core.model import FrozenModel
+from promptopt.errors import UserError
 
 
 class TestOpening(FrozenModel):
@@ -46,11 +48,15 @@ class OpeningRecord:
         self._path = path
 
     def all(self, golden: str) -> list[TestOpening]:
-        """Openings of one golden set, oldest first."""
+        """Openings of one golden set, oldest first.
+
+        Raises:
+            UserError: A line of the file is not an opening.
+        """
         if not self._path.is_file():
             return []
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        openings = [TestOpening.model_validate_json(line) for line in lines if line.strip()]
+        lines = enumerate(self._path.read_text(encoding="utf-8").split("\n"), start=1)
+        openings = [self._parse(number, line) for number, line in lines if line.strip()]
         return [opening for opening in openings if opening.golden == golden]
 
     def open(self, *, why: str, sweep: str, candidate: str, golden: str) -> TestOpening:
@@ -69,7 +75,19 @@ class OpeningRecord:
             )
             with self._path.open("a", encoding="utf-8") as stream:
                 stream.write(canonical_json(opening) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
         return opening
+
+    def _parse(self, number: int, line: str) -> TestOpening:
+        try:
+            return TestOpening.model_validate_json(line)
+        except ValidationError as cause:
+            raise UserError(
+                "the line is not an opening of a test split",
+                where=f"{self._path}:{number}",
+                remedy="restore the file: it is the record of who has seen the sealed test, and is never edited",
+            ) from cause
 
 
 def _user() -> str:

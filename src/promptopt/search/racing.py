@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import Field
 
 from promptopt.core.model import FrozenModel
+
+_ROUNDING = 1e-9
 
 
 class RacingConfig(FrozenModel):
@@ -19,7 +22,7 @@ class RacingConfig(FrozenModel):
         warmup: So many candidates pass the first blocks unconditionally.
     """
 
-    blocks: tuple[int, ...] = (24,)
+    blocks: tuple[Annotated[int, Field(ge=1)], ...] = (24,)
     keep: float = Field(default=0.34, gt=0.0, le=1.0)
     warmup: int = Field(default=3, ge=0)
 
@@ -38,6 +41,6 @@ def goes_on(value: float, earlier: Sequence[float], config: RacingConfig) -> boo
     """
     if len(earlier) < config.warmup:
         return True
-    places = max(1, math.ceil(config.keep * (len(earlier) + 1)))
+    places = max(1, math.ceil(config.keep * (len(earlier) + 1) - _ROUNDING))
     better = sum(other > value for other in earlier)
     return better < places

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,17 +21,26 @@ DemoOrder = Literal["alternating", "violations_first", "allowed_first"]
 class LabelWords(FrozenModel):
     """A pair of answer words.
 
+    The keys are not ``yes`` and ``no``, which YAML 1.1 reads as booleans.
+
     Attributes:
-        yes: Answers the direct question when the text violates.
-        no: Answers it when the text does not.
-        clause_yes: Answers a checklist's clause question when the clause applies; ``yes`` by default.
-        clause_no: Answers it when the clause does not.
+        violation: Answers the direct question when the text violates.
+        allowed: Answers it when the text does not.
+        applies: Answers a checklist's clause question when the clause applies.
+        absent: Answers it when the clause does not.
     """
 
-    yes: str
-    no: str
-    clause_yes: str = "yes"
-    clause_no: str = "no"
+    violation: str
+    allowed: str
+    applies: str = "yes"
+    absent: str = "no"
+
+    @model_validator(mode="after")
+    def _pairs_differ(self) -> Self:
+        for yes, no in ((self.violation, self.allowed), (self.applies, self.absent)):
+            if not yes.strip() or not no.strip() or yes == no:
+                raise ValueError(f"a pair of answer words must differ and not be blank, found {yes!r} and {no!r}")
+        return self
 
 
 class DemoSpace(FrozenModel):
@@ -46,7 +54,7 @@ class DemoSpace(FrozenModel):
         draws: Independent random draws per choice.
     """
 
-    counts: tuple[int, ...] = (0, 2, 4)
+    counts: tuple[Annotated[int, Field(ge=0)], ...] = (0, 2, 4)
     choices: tuple[DemoChoice, ...] = ("balanced",)
     orders: tuple[DemoOrder, ...] = ("alternating",)
     draws: int = Field(default=1, ge=1)
@@ -79,8 +87,12 @@ class SearchSpace(FrozenModel):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the space; a study is resumed only with the space it was started with."""
-        return digest_data(self)
+        """SHA-256 of the space and the order of its choices, which Optuna's proposals depend on.
+
+        A study is resumed only with the space it was started with.
+        """
+        ordered = {name: list(choices) for name, choices in self.dimensions.items()}
+        return digest_data({"space": self.model_dump(mode="json"), "order": ordered})
 
     @cached_property
     def dimensions(self) -> dict[str, tuple[Choice, ...]]:
@@ -112,19 +124,16 @@ class SearchSpace(FrozenModel):
         return {name: self.seed.get(name, choices[0]) for name, choices in self.dimensions.items()}
 
     @model_validator(mode="after")
-    def _seed_is_inside(self) -> Self:
-        self._check(self.seed)
+    def _is_searchable(self) -> Self:
         for name, text in self.instructions.items():
             if not text.strip():
                 raise ValueError(f"instruction {name!r} is empty")
         for name, choices in self.dimensions.items():
             if not choices or len(set(choices)) < len(choices):
                 raise ValueError(f"dimension {name!r} needs distinct choices, found {list(choices)}")
-        return self
-
-    def _check(self, point: Mapping[str, Choice]) -> None:
-        for name, choice in point.items():
+        for name, choice in self.seed.items():
             if name not in self.dimensions:
                 raise ValueError(f"seed names unknown dimension {name!r} (known: {', '.join(self.dimensions)})")
-            if choice not in self.dimensions[name]:
+            if not any(choice == other and type(choice) is type(other) for other in self.dimensions[name]):
                 raise ValueError(f"seed.{name} is {choice!r}, not one of {list(self.dimensions[name])}")
+        return self

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy as sa
+from optuna.exceptions import OptunaError
 from optuna.trial import TrialState
 from pydantic import Field
 
+from promptopt.core.addresses import without_credentials
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.digest import canonical_json
 from promptopt.core.model import FrozenModel
@@ -25,6 +28,7 @@ from promptopt.search.space import SearchSpace
 
 _IDENTITY = "promptopt.identity"
 _RECORD = "promptopt.record"
+_SQLITE = "sqlite:///"
 
 
 class TrialRecord(FrozenModel):
@@ -39,6 +43,7 @@ class TrialRecord(FrozenModel):
         metrics: Metric name to value on the cases it was scored on.
         cases: Cases it was scored on.
         unjudged: Cases without a verdict among them.
+        unjudged_reason: Why the first of those has none.
         repeats: Number of the earlier trial with the same candidate, if any.
     """
 
@@ -50,6 +55,7 @@ class TrialRecord(FrozenModel):
     metrics: dict[str, float | None] = Field(default_factory=dict)
     cases: int
     unjudged: int
+    unjudged_reason: str | None = None
     repeats: int | None = None
 
 
@@ -89,15 +95,7 @@ class SweepStudy:
         self._seed = seed
         self._single = len(directions) == 1
         self._open: dict[int, optuna.Trial] = {}
-        try:
-            if url.startswith("sqlite:///"):
-                Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            storage = optuna.storages.RDBStorage(url)
-            self._study = optuna.create_study(
-                study_name=name, storage=storage, directions=list(directions), load_if_exists=True
-            )
-        except (OSError, ImportError, ValueError) as cause:
-            raise UserError(f"the study cannot be opened ({cause})", where=url, remedy="check study_url") from cause
+        self._study = _open(name, url, directions)
         self._check_identity(name, identity)
         self._settle_abandoned()
 
@@ -107,14 +105,20 @@ class SweepStudy:
         stored = [t.user_attrs[_RECORD] for t in trials if t.state.is_finished() and _RECORD in t.user_attrs]
         return [TrialRecord.model_validate_json(text) for text in stored]
 
+    @property
+    def has_interrupted_trial(self) -> bool:
+        """True when the last trial that was begun has no record, because its process ended in the midst of it."""
+        begun = [t for t in self._study.get_trials(deepcopy=False) if t.state is not TrialState.WAITING]
+        return bool(begun) and _RECORD not in begun[-1].user_attrs
+
     def ask(self) -> tuple[int, dict[str, Choice]]:
-        """The next point: trial 0 is the space's seed point, later ones come from the sampler.
+        """The next point: the first on record is the space's seed point, later ones come from the sampler.
 
         Returns:
             The trial's number and its point.
         """
         finished = len(self.records())
-        if finished == 0 and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        if not finished and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
             self._study.enqueue_trial(dict(self._space.seed_point()))
         self._study.sampler = self._make_sampler(finished)
         trial = self._study.ask()
@@ -135,8 +139,10 @@ class SweepStudy:
         if record.complete:
             self._study.tell(trial, list(record.values))
         elif self._single:
+            reported = self._study.get_trials(deepcopy=False)[record.number].intermediate_values
             for step, value in enumerate(record.rungs):
-                trial.report(value, step)
+                if step not in reported:
+                    trial.report(value, step)
             self._study.tell(trial, state=TrialState.PRUNED)
         else:
             self._study.tell(trial, state=TrialState.FAIL)
@@ -171,6 +177,21 @@ class SweepStudy:
                 self._finish(trial, TrialRecord.model_validate_json(frozen.user_attrs[_RECORD]))
             else:
                 self._study.tell(frozen.number, state=TrialState.FAIL)
+
+
+def _open(name: str, url: str, directions: Sequence[str]) -> optuna.Study:
+    try:
+        if url.startswith(_SQLITE):
+            file = url.removeprefix(_SQLITE).partition("?")[0]
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+        storage = optuna.storages.RDBStorage(url)
+        return optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
+    except (OSError, ImportError, ValueError, RuntimeError, OptunaError, sa.exc.SQLAlchemyError) as cause:
+        origin = getattr(cause, "orig", None) or cause
+        reason = without_credentials(" ".join(str(origin).split())[:160])
+        raise UserError(
+            f"the study cannot be opened ({reason})", where=without_credentials(url), remedy="check study_url"
+        ) from cause
 
 
 def _short(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from promptopt.core.candidate import Candidate
@@ -93,66 +94,61 @@ class Sweep:
 
         Returns:
             The trials, ranked.
+
+        Raises:
+            UserError: The budget is spent and no candidate could be scored on every search case.
         """
         records = self._study.records()
-        repeats = 0
-        while not (stop := self._stop(records)):
+        begun = self._study.has_interrupted_trial  # and paid for, in part or in full, before the budget was spent
+        while begun or not (stop := self._stop(records)):
+            begun = False
             number, point = self._study.ask()
             candidate = self._maker.candidate(point)
             earlier = next((r for r in records if r.candidate == candidate and r.repeats is None), None)
             if earlier is not None:
                 record = earlier.model_copy(update={"number": number, "repeats": earlier.number})
-                repeats += 1
             else:
                 watcher.trial_started(number, candidate)
                 record = self._try(number, candidate, records)
-                repeats = 0
             self._study.tell(record)
             records.append(record)
             watcher.trial_finished(record, records)
-            if repeats >= MAX_REPEATS_IN_A_ROW:
-                stop = f"the last {repeats} proposals were all tried before"
-                break
-        return self._result(records, stop or "")
+        return self._result(records, stop)
 
     def _try(self, number: int, candidate: Candidate, records: Sequence[TrialRecord]) -> TrialRecord:
         program = self._maker.program(candidate)
         prompts = program.lower()
+        objective = self._config.objective
         rungs: list[float] = []
         seen: tuple[GoldenCase, ...] = ()
         for rung, block in enumerate(self.blocks):
             seen += block
             evaluation = self._evaluator.evaluate(prompts, program.procedure, seen)
-            value = evaluation.measured.values(self._config.objective)[0]
-            if math.isnan(value):
+            values = evaluation.measured.values(objective)
+            if any(math.isnan(value) for value in values):
                 rungs.clear()
                 break
-            rungs.append(value)
-            rivals = [r.rungs[rung] for r in records if r.repeats is None and len(r.rungs) > rung]
-            if rung + 1 < len(self.blocks) and not goes_on(value, rivals, self._config.racing):
+            rungs.append(values[0])
+            rivals = [objective.goodness(r.rungs[rung]) for r in records if r.repeats is None and len(r.rungs) > rung]
+            last = rung + 1 == len(self.blocks)
+            if not last and not goes_on(objective.goodness(values[0]), rivals, self._config.racing):
                 break
-        return _record(
-            number, candidate, evaluation, rungs, complete=len(rungs) == len(self.blocks), config=self._config
-        )
+        return _record(number, candidate, evaluation, rungs, values, complete=len(rungs) == len(self.blocks))
 
     def _stop(self, records: Sequence[TrialRecord]) -> str:
+        repeated = len(list(takewhile(lambda record: record.repeats is not None, reversed(records))))
+        if repeated >= MAX_REPEATS_IN_A_ROW:
+            return f"the last {repeated} proposals were all tried before"
         return limit_reached(self._config.budget, sum(r.repeats is None for r in records), self._judge.spent)
 
     def _result(self, records: Sequence[TrialRecord], stop: str) -> SweepResult:
         distinct = [r for r in records if r.repeats is None]
         complete = [r for r in distinct if r.complete]
         if not complete:
-            raise UserError(
-                f"the sweep ended before any candidate was scored ({stop or 'no trial was made'})",
-                remedy="raise search.budget, or look at the unjudged counts and at the search split's positives",
-            )
-        minimise = self._config.objective.directions[0] == "minimize"
-        ranked = sorted(complete, key=lambda r: (r.values[0] if minimise else -r.values[0], r.number))
-        questions = {"direct": 1}
-        in_full = sum(
-            questions.get(str(r.candidate.choices["shape"]), len(self._maker.program(r.candidate).procedure.questions))
-            for r in distinct
-        ) * len(self.cases)
+            raise _nothing_scored(distinct, stop)
+        objective = self._config.objective
+        ranked = sorted(complete, key=lambda r: (-objective.goodness(r.values[0]), r.number))
+        in_full = sum(self._maker.questions(r.candidate) for r in distinct) * len(self.cases)
         return SweepResult(tuple(records), distinct[0], tuple(ranked), stop, in_full)
 
 
@@ -166,8 +162,27 @@ def limit_reached(budget: BudgetConfig, trials: int, spent: Spent) -> str:
     )
     for name, limit, value in facts:
         if limit is not None and value >= limit:
-            return f"budget of {limit:g} {name.replace('_', ' ')}"
+            return f"budget of {limit:,.12g} {name.replace('_', ' ')}"
     return ""
+
+
+def _nothing_scored(distinct: Sequence[TrialRecord], stop: str) -> UserError:
+    if not distinct:
+        return UserError(
+            f"no candidate was tried ({stop}, already spent under this name)",
+            remedy="raise search.budget, or set name=... to start a new sweep",
+        )
+    seed = distinct[0]
+    if seed.unjudged == seed.cases:
+        return UserError(
+            f"the judge gave no verdict on any of the {seed.cases} cases it was asked about with the seed prompt "
+            f"({seed.unjudged_reason}), and no other candidate was scored either ({stop})",
+            remedy="check the judge's context length and judge.max_item_tokens, or shorten the seed prompt",
+        )
+    return UserError(
+        f"none of {len(distinct)} candidates was scored on every search case ({stop})",
+        remedy="look at their unjudged counts and at how many violations the search split has",
+    )
 
 
 def _record(
@@ -175,18 +190,19 @@ def _record(
     candidate: Candidate,
     evaluation: Evaluation,
     rungs: Sequence[float],
+    values: Sequence[float],
     *,
     complete: bool,
-    config: SearchConfig,
 ) -> TrialRecord:
     metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.measured.metrics().items()}
     return TrialRecord(
         number=number,
         candidate=candidate,
         complete=complete,
-        values=tuple(evaluation.measured.values(config.objective)) if rungs else (),
+        values=tuple(values) if rungs else (),
         rungs=tuple(rungs),
         metrics=metrics,
         cases=len(evaluation.cases),
         unjudged=evaluation.measured.summary.unjudged,
+        unjudged_reason=next(iter(evaluation.answers.unjudged.values()), None),
     )
