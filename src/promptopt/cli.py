@@ -171,11 +171,26 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        typer.echo(f"promptopt: {error}", err=True)
+        typer.echo(f"promptopt: {_as_called(str(error))}", err=True)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
-        typer.echo("promptopt: interrupted; nothing is lost, the same command goes on", err=True)
+        _say_interrupted()
         sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as ending:
+        if ending.code == EXIT_INTERRUPTED:  # which is what typer makes of Ctrl-C, without a word
+            _say_interrupted()
+        raise
+
+
+def _say_interrupted() -> None:
+    typer.echo("promptopt: interrupted; nothing is lost, run the same command again to go on", err=True)
+
+
+def _as_called(message: str) -> str:
+    """The message with the commands in it as this user has to type them."""
+    from promptopt.commands.output import program
+
+    return message.replace("`promptopt ", f"`{program()} ")
 
 
 if __name__ == "__main__":

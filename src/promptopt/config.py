@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +99,11 @@ def load_config(overrides: Sequence[str] = (), folder: Path | None = None) -> Ap
 
 
 def compose(overrides: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
-    """The configuration as plain data, interpolations resolved."""
+    """The configuration as plain data, interpolations resolved.
+
+    Raises:
+        ConfigError: As :func:`load_config`, but for values that do not fit.
+    """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.errors import HydraException
@@ -106,14 +112,17 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> dict[str, A
 
     folder = (folder or resource("configs")).resolve()
     if not folder.is_dir():
-        raise ConfigError("the folder of configuration groups does not exist", where=folder)
+        raise ConfigError("the folder of configuration groups does not exist", where=folder, remedy="check the path")
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise ConfigError(f"override {override!r} is not KEY=VALUE", where="configuration", remedy=_SHOW)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
             config = hydra_compose("config", overrides=list(overrides))
             plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return plain
     except (HydraException, OmegaConfBaseException) as cause:
-        raise ConfigError(_first_sentence(cause), where="configuration", remedy=_SHOW) from cause
+        raise _fault(cause, folder) from cause
 
 
 def resource(name: str) -> Path:
@@ -133,20 +142,41 @@ def resolve_path(path: str) -> Path:
 
 
 _SHOW = "run `promptopt config show` to see every key and the groups to choose from"
+_UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
+_UNKNOWN_CHOICE = re.compile(
+    r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.+?)\s*Config search", re.S
+)
+_UNREADABLE = re.compile(r"Error parsing override '([^']*)'\s+(.+)")
+_NOT_SET = re.compile(r"Missing mandatory value.*?full_key: (\S+)", re.S)
 
 
-def _first_sentence(cause: Exception) -> str:
-    """What a Hydra or OmegaConf error says, on one line: the key at fault, and the choices of a group."""
-    kept: list[str] = []
-    key = ""
-    for line in map(str.strip, str(cause).splitlines()):
-        if line.startswith("full_key:"):
-            key = line.removeprefix("full_key:").strip()
-        elif line.startswith("Config search path"):
-            break
-        elif line and not line.startswith(("object_type", "set HYDRA", "To append", "Check", "In 'config'")):
-            kept.append(line)
-        elif line.startswith("In 'config'"):
-            kept.append(line.removeprefix("In 'config':").strip())
-    text = " ".join(kept).rstrip(".:")[:400]
-    return f"`{key}`: {text}" if key and key not in text else text
+def _fault(cause: Exception, folder: Path) -> ConfigError:
+    """What Hydra or OmegaConf says, as one sentence."""
+    said = str(cause)
+    if found := _UNKNOWN_KEY.search(said):
+        return _unknown_key(found[1], folder)
+    if found := _UNKNOWN_CHOICE.search(said):
+        choices = ", ".join(found[3].split())
+        what = f"there is no {found[1]} {found[2]!r}"
+        return ConfigError(what, where="configuration", remedy=f"choose from {choices}")
+    if found := _UNREADABLE.search(said):
+        what = f"the override {found[1]!r} cannot be read ({found[2].strip()})"
+        return ConfigError(what, where="configuration", remedy="put values with special characters in quotes")
+    if found := _NOT_SET.search(said):
+        return ConfigError(f"`{found[1]}` is not set", where="configuration", remedy=f"set {found[1]}=VALUE")
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    what = " ".join(lines).rstrip(".:")[:400] or type(cause).__name__
+    return ConfigError(what, where="configuration", remedy=_SHOW)
+
+
+def _unknown_key(key: str, folder: Path) -> ConfigError:
+    alike = difflib.get_close_matches(key, _keys(compose((), folder)), n=1)
+    hint = f"did you mean {alike[0]}? " if alike else ""
+    return ConfigError(f"unknown key `{key}`", where="configuration", remedy=f"{hint}{_SHOW}")
+
+
+def _keys(data: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in data.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _keys(value, f"{prefix}{name}.")

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 from rich.markup import escape
+from rich.table import Table
 
 from promptopt.bundle.files import read_bundle
 from promptopt.bundle.model import PromptBundle, metric_names
 from promptopt.bundle.runtime import BundleJudge
-from promptopt.commands.output import console, print_json, table, with_interval
+from promptopt.commands.output import console, count, print_json, table, with_interval
 from promptopt.judges.bundles import open_bundle_engine
 
 EXIT_DIFFERS = 1
@@ -29,17 +30,15 @@ def verify(folder: Path, tolerance: float, as_json: bool) -> None:
     else:
         out = console()
         largest = "-" if report.largest_difference is None else f"{report.largest_difference:.2e}"
-        out.print(f"files      every digest matches ({folder})", soft_wrap=True)
+        out.print(f"files      every digest matches ({escape(str(folder))})", soft_wrap=True)
         same = (
             "the judge that was measured" if report.engine_matches else "another judge than the one that was measured"
         )
-        out.print(f"judge      {bundle.judge.get('name', '?')}: {same}")
-        out.print(
-            f"verdicts   {report.agreement:.0%} of {len(report.cases)} pinned cases agree; "
-            f"largest difference of a probability {largest} (allowed {tolerance:g})"
-        )
+        out.print(f"judge      {escape(str(bundle.judge.get('name', '?')))}: {same}", soft_wrap=True)
+        out.print(f"verdicts   {report.agreement:.0%} of {count(len(report.cases), 'pinned case')} agree")
+        out.print(f"scores     differ by {largest} at most, {tolerance:g} is allowed")
         if report.differing:
-            out.print(f"differing  {', '.join(report.differing)}", soft_wrap=True)
+            out.print(f"differing  {escape(', '.join(report.differing))}", soft_wrap=True)
         out.print("verified" if report.passed else "NOT verified")
     if not report.passed:
         sys.exit(EXIT_DIFFERS)
@@ -52,23 +51,8 @@ def show(folder: Path, prompt: bool, as_json: bool) -> None:
         print_json(bundle.model_dump(mode="json", exclude=None if prompt else {"parity", "prompts", "policy_source"}))
         return
     out = console()
-    point = bundle.operating_point
-    facts = table("", "")
-    facts.columns[1].justify = "left"
-    for name, value in (
-        ("name", bundle.name),
-        ("made", f"{bundle.created:%Y-%m-%d %H:%M} UTC with promptopt {bundle.promptopt}"),
-        ("policy", f"{bundle.policy.title} {bundle.policy.version} ({bundle.policy.digest[:12]})"),
-        ("golden set", f"{bundle.golden.name} ({bundle.golden.digest[:12]})"),
-        ("judge", f"{bundle.judge.get('name')} {bundle.engine['dtype']} ({bundle.fingerprint[:12]})"),
-        ("program", f"{bundle.procedure.shape}, {len(bundle.prompts)} question(s)"),
-        ("labels", " / ".join(bundle.prompts[0].labels)),
-        ("threshold", f"{point.threshold:.4f} on calibrated scores, for {point.criterion.replace('_', ' ')}"),
-        ("", "keeps the precision floor on the calibration split" if point.feasible else point.note),
-        ("test openings", str(len(bundle.openings))),
-    ):
-        facts.add_row(name, escape(str(value)))
-    out.print(facts)
+    out.print(_facts(bundle))
+    out.print("\n[bold]Scores with 95% intervals[/]")
     out.print(_scores(bundle))
     if prompt:
         for lowered in bundle.prompts:
@@ -76,11 +60,34 @@ def show(folder: Path, prompt: bool, as_json: bool) -> None:
                 out.print(f"\n[bold]{escape(message['role'])}[/]\n{escape(message['content'])}")
 
 
-def _scores(bundle: PromptBundle) -> object:
-    splits = list(bundle.scores)
-    shown = table("metric (95% interval)", *[split.value for split in splits], title="\nScores")
-    for metric in metric_names(bundle.scores):
-        shown.add_row(metric.replace("_", " "), *[with_interval(bundle.scores[s].metrics.get(metric)) for s in splits])
-    cells = [f"{bundle.scores[s].cases} ({bundle.scores[s].positives} violations)" for s in splits]
-    shown.add_row("cases", *cells)
+def _facts(bundle: PromptBundle) -> Table:
+    point = bundle.operating_point
+    shown = Table.grid(padding=(0, 3))
+    for name, value in (
+        ("name", bundle.name),
+        ("made", f"{bundle.created:%Y-%m-%d %H:%M} UTC with promptopt {bundle.promptopt}"),
+        ("policy", f"{bundle.policy.title} {bundle.policy.version} ({bundle.policy.digest[:12]})"),
+        ("golden set", f"{bundle.golden.name} ({bundle.golden.digest[:12]})"),
+        ("judge", f"{bundle.judge.get('name')} {bundle.engine['dtype']} ({bundle.fingerprint[:12]})"),
+        ("program", f"{bundle.procedure.shape}, {count(len(bundle.prompts), 'question')}"),
+        ("labels", " / ".join(bundle.prompts[0].labels)),
+        ("threshold", f"{point.threshold:.4f} on calibrated scores"),
+        ("", point.note if not point.feasible else f"meets {_words(point.criterion)} on the calibration split"),
+        ("test openings", str(len(bundle.openings))),
+    ):
+        shown.add_row(name, escape(str(value)))
     return shown
+
+
+def _scores(bundle: PromptBundle) -> Table:
+    splits = list(bundle.scores)
+    shown = table("", *[split.value for split in splits])
+    for metric in metric_names(bundle.scores):
+        shown.add_row(_words(metric), *[with_interval(bundle.scores[s].metrics.get(metric)) for s in splits])
+    for label, fact in (("cases", "cases"), ("violations", "positives"), ("no verdict", "unjudged")):
+        shown.add_row(label, *[str(getattr(bundle.scores[s], fact)) for s in splits])
+    return shown
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

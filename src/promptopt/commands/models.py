@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from promptopt.commands.output import console, error_console, print_json, table
+from promptopt.commands.output import console, error_console, print_json, program, table
 from promptopt.judges.catalog import list_models
 from promptopt.judges.catalog import pull as pull_model
 
@@ -31,4 +31,6 @@ def list_all(as_json: bool) -> None:
         shown.add_row(model.name, model.hub_id, model.licence, size, "yes" if model.ready else "no")
     out = console()
     out.print(shown)
+    if missing := [model.name for model in models if not model.ready]:
+        out.print(f"\nTo make it ready:\n  {program()} models pull {missing[0]}", soft_wrap=True, markup=False)
     out.print("\nAny other Hugging Face causal language model works too: judge.model=HUB_ID or judge.model=FOLDER.")

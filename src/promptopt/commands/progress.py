@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from promptopt.config import AppConfig
@@ -15,6 +16,7 @@ from promptopt.scores.store import Spent
 from promptopt.search.study import TrialRecord
 
 _LINE_EVERY = 10
+_ROOM_FOR_BAR = 110
 
 
 class RichDisplay:
@@ -29,7 +31,7 @@ class RichDisplay:
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            *([BarColumn(bar_width=16)] if console.width >= _ROOM_FOR_BAR else []),
             MofNCompleteColumn(),
             TextColumn("best {task.fields[best]}"),
             TextColumn("{task.fields[speed]}"),
@@ -61,7 +63,7 @@ class RichDisplay:
         self._began = time.monotonic()
         cases = " + ".join(map(str, blocks))
         self._console.print(
-            f"sweep [bold]{config.name}[/]: {config.domain.name}, judge {config.judge.name}, "
+            f"sweep [bold]{config.name}[/]: {config.domain.name}, judge {escape(config.judge.name)}, "
             f"space of {config.program.size:,} points, {cases} search cases"
         )
         if records:
@@ -86,14 +88,14 @@ class RichDisplay:
             here.seconds + cost.seconds,
         )
         if self._task is not None:
-            self._progress.update(self._task, speed=self._speed(), tokens=f"{self._here.tokens_computed:,} tokens")
+            self._progress.update(self._task, speed=self._speed(), tokens=_tokens(self._here.tokens_computed))
 
     def phase(self, what: str) -> None:
         """The sweep turns to something else than trials."""
         if self._task is None:
             self._console.print(f"[dim]{what}[/]")
             return
-        self._progress.update(self._task, description=what, left="")
+        self._progress.update(self._task, description=what, speed="", tokens="", left="")
         if not self._console.is_terminal:
             self._console.print(what)
 
@@ -131,3 +133,11 @@ class RichDisplay:
 
 def _distinct(records: Sequence[TrialRecord]) -> int:
     return sum(record.repeats is None for record in records)
+
+
+def _tokens(number: int) -> str:
+    """``950 tokens``, ``12.3k tokens``, ``4.6M tokens``."""
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{unit} tokens"
+    return f"{number} tokens"

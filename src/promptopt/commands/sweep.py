@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 
-from promptopt.commands.output import console, error_console, print_json, table, with_interval
+from promptopt.commands.output import console, count, error_console, print_json, program, table, with_interval
 from promptopt.commands.progress import RichDisplay
 from promptopt.config import load_config
 from promptopt.core.case import Split
@@ -40,12 +42,9 @@ def sweep(overrides: Sequence[str], as_json: bool) -> None:
 def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) -> None:
     """The seed prompt against the winner on the sealed test, what was paid, and where everything is."""
     seed, winner = summary.seed_prompt.reports[Split.TEST], summary.winner.reports[Split.TEST]
-    shown = table(
-        f"{summary.domain}, sealed test",
-        "seed prompt",
-        "winner",
-        title=f"\nSealed test: {winner.cases} cases, {winner.positives} violations, 95% intervals",
-    )
+    violations = count(winner.positives, "violation")
+    out.print(f"\n[bold]Sealed test of {summary.domain}[/]: {winner.cases} cases, {violations}, 95% intervals\n")
+    shown = table("", "seed prompt", "winner")
     for label, metric in _ROWS:
         name = label.format(floor=summary.precision_floor)
         shown.add_row(name, with_interval(seed.metrics[metric]), with_interval(winner.metrics[metric]))
@@ -56,39 +55,57 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
         shown.add_row("no verdict", str(seed.unjudged), str(winner.unjudged))
     out.print(shown)
     out.print(f"\n{_conclusion(summary)}")
+    point = outcome.comparison.winner.operating_point
+    if not point.feasible:
+        out.print(f"The winner misses the precision floor on the calibration split: {escape(point.note)}.")
+    _print_costs(summary, out)
+    _print_places(outcome, out)
+
+
+def _print_costs(summary: SweepSummary, out: Console) -> None:
     share = summary.judgements / summary.judgements_full_grid if summary.judgements_full_grid else math.nan
     out.print(
-        f"{summary.candidates} candidates, {summary.complete} of them on every search case; "
+        f"{count(summary.candidates, 'candidate')}, {summary.complete} of them on every search case; "
         f"{summary.judgements:,} judgements made, calibration and test included ({share:.0%} of the full search grid "
         f"of {summary.judgements_full_grid:,}); {summary.tokens_computed:,} tokens in {summary.engine_seconds:.0f} s. "
         f"Stopped by: {summary.stopped_by}."
     )
-    out.print(f"This golden set's test split has been opened {summary.test_openings} times from this folder of runs.\n")
-    _print_places(outcome, out)
+    times = "once" if summary.test_openings == 1 else f"{summary.test_openings} times"
+    out.print(f"This golden set's test split has been opened {times} from this folder of runs.\n")
 
 
 def _print_places(outcome: SweepOutcome, out: Console) -> None:
-    out.print(f"bundle   {outcome.bundle_folder}", soft_wrap=True)
-    out.print(f"plots    {outcome.plots_folder}/*.html", soft_wrap=True)
+    _print_line(f"bundle   {outcome.bundle_folder}", out)
+    _print_line(f"plots    {outcome.plots_folder}/*.html", out)
     if outcome.tracking_uri:
-        out.print(f"MLflow   {outcome.run_url or outcome.tracking_uri}", soft_wrap=True)
-    out.print("\nNext:")
-    out.print(f"  promptopt bundle verify {outcome.bundle_folder}", soft_wrap=True)
-    out.print(f"  promptopt judge --bundle {outcome.bundle_folder} --in texts.jsonl --out judged.jsonl", soft_wrap=True)
+        _print_line(f"MLflow   {outcome.run_url or outcome.tracking_uri}", out)
+    bundle = shlex.quote(str(outcome.bundle_folder))
+    out.print("\n[bold]Next[/]")
+    out.print("Check that the bundle gives the same verdicts:")
+    _print_line(f"  {program()} bundle verify {bundle}", out)
+    out.print('Judge texts of your own (JSONL with a "text" in each line, CSV or Parquet):', markup=False)
+    _print_line(f"  {program()} judge --bundle {bundle} --in texts.jsonl --out judged.jsonl", out)
     if outcome.view_command:
-        out.print(f"  {outcome.view_command}", soft_wrap=True)
+        out.print("See every trial, prompt and plot in a browser:")
+        mlflow = program("mlflow")
+        _print_line(f"  {outcome.view_command.replace(' mlflow ', f' {mlflow} ', 1)}", out)
+
+
+def _print_line(line: str, out: Console) -> None:
+    """Prints a line that is for copying: whole, whatever the width."""
+    out.print(line, soft_wrap=True, markup=False)
 
 
 def _conclusion(summary: SweepSummary) -> str:
     gap = summary.difference
-    size = f"{gap.point:+.3f} AUPRC [{gap.low:+.3f}, {gap.high:+.3f}]"
+    size = f"{with_interval(gap, '+')} AUPRC"
     if summary.winner.candidate == summary.seed_prompt.candidate:
         return "Nothing beat the seed prompt in the search; the seed prompt is exported."
     if gap.low > 0:
-        return f"The winner is better than the seed prompt on the sealed test: {size}."
+        return f"The winner is better than the seed prompt on the sealed test: {escape(size)}."
     if gap.high < 0:
-        return f"The winner is worse than the seed prompt on the sealed test: {size}. Do not deploy it."
-    return f"No significant difference on the sealed test: {size}. More test cases would tell."
+        return f"The winner is worse than the seed prompt on the sealed test: {escape(size)}. Do not deploy it."
+    return f"No significant difference on the sealed test: {escape(size)}. More test cases would tell."
 
 
 def _tokens(value: float | None) -> str:

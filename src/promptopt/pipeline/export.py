@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from promptopt import __version__
-from promptopt.bundle.files import write_bundle
+from promptopt.bundle.files import read_bundle, write_bundle
 from promptopt.bundle.model import (
     MAX_PARITY_CASES,
     GoldenRecord,
@@ -20,6 +20,7 @@ from promptopt.bundle.model import (
     SplitScores,
 )
 from promptopt.core.case import Label
+from promptopt.errors import BundleError
 from promptopt.judges.config import JudgeConfig
 from promptopt.pipeline.workspace import Workspace
 from promptopt.search.finalists import FinalComparison, Finalist
@@ -34,7 +35,7 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         folder: Where to; a bundle that is already there is replaced.
 
     Returns:
-        The bundle.
+        The bundle. One that is already there and differs in nothing but its date stays as it is.
     """
     config, winner = workspace.config, comparison.winner
     card = workspace.engine.describe()
@@ -62,8 +63,19 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         ),
         policy_source=workspace.policy_path.read_text(encoding="utf-8"),
     )
+    earlier = _earlier(folder)
+    if earlier and earlier.model_copy(update={"created": bundle.created}) == bundle:
+        return earlier
     write_bundle(bundle, folder, overwrite=True)
     return bundle
+
+
+def _earlier(folder: Path) -> PromptBundle | None:
+    """The bundle that an earlier run of the command left; None where there is none that is whole."""
+    try:
+        return read_bundle(folder)
+    except BundleError:
+        return None
 
 
 def _judge_as_measured(workspace: Workspace) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from promptopt.core.addresses import without_credentials
 from promptopt.core.case import GoldenCase, Split
 from promptopt.metrics.ranking import precision_recall_curve
 from promptopt.pipeline.summary import SUMMARY_FILE, SweepSummary
@@ -13,7 +15,7 @@ from promptopt.pipeline.workspace import Workspace
 from promptopt.search.finalists import FinalComparison, Finalist, SplitReport
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
-from promptopt.tracking.base import GoldenRecord
+from promptopt.tracking.base import GoldenRecord, TrackingStoreError
 from promptopt.tracking.redaction import CaseTexts
 from promptopt.tracking.template import prompt_name
 from promptopt.tracking.versions import environment, git_commit
@@ -33,16 +35,29 @@ class SweepRecorder:
         self._workspace = workspace
         self._log = workspace.log
         self._key = key
-        config = workspace.config
-        tags = {"promptopt.kind": "sweep", "promptopt.domain": config.domain.name}
+        tags = {"promptopt.kind": "sweep", "promptopt.domain": workspace.config.domain.name}
         if commit := git_commit(Path.cwd()):
             tags["git.commit"] = commit
-        self.run_id = self._log.open_run(config.name, self._key, tags=tags)
+        self.run_id = self._open(tags)
 
     @property
     def url(self) -> str | None:
         """Where to look at the run, if a server shows it."""
         return self._log.url(self.run_id)
+
+    @contextmanager
+    def ended_early(self) -> Iterator[None]:
+        """Marks the run as killed or failed when the block does not get to its end; the same command reopens it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._log.finish(self.run_id, "killed")
+            raise
+        except TrackingStoreError:  # which could not be told of its own failure
+            raise
+        except Exception:
+            self._log.finish(self.run_id, "failed")
+            raise
 
     def log_start(self) -> None:
         """Configuration, engine card, versions, golden set."""
@@ -64,7 +79,7 @@ class SweepRecorder:
                 "search_space_digest": config.program.digest,
             },
         )
-        self._log.log_dict(self.run_id, config.model_dump(mode="json"), "config.json")
+        self._log.log_dict(self.run_id, _without_credentials(config.model_dump(mode="json")), "config.json")
         self._log.log_dict(self.run_id, card.to_dict(), "engine_card.json")
         self._log.log_dict(self.run_id, environment(), "environment.json")
         for split, cases in self._by_split().items():
@@ -109,11 +124,16 @@ class SweepRecorder:
         self._log_child("seed prompt", comparison.seed)
         for place, finalist in enumerate(comparison.finalists, start=1):
             self._log_child("winner" if place == 1 else f"finalist {place}", finalist)
+        self._open({"promptopt.winner": comparison.winner.record.candidate.short_digest})
         self._log.finish(self.run_id)
+
+    def _open(self, tags: Mapping[str, str]) -> str:
+        return self._log.open_run(self._workspace.config.name, self._key, tags=tags)
 
     def _log_child(self, role: str, finalist: Finalist) -> None:
         candidate = finalist.record.candidate
-        key = f"{self._key}:{role.replace(' ', '-')}"
+        # A sweep that goes on with a larger budget may end with another winner, which then gets a run of its own.
+        key = f"{self._key}:{role.replace(' ', '-')}:{candidate.short_digest}"
         run = self._log.open_run(
             f"{role} {candidate.short_digest}", key, parent=self.run_id, tags={"promptopt.kind": role}
         )
@@ -204,6 +224,13 @@ def _trial_point(record: TrialRecord, result: SweepResult, comparison: FinalComp
         tokens_per_case=float("nan") if tokens is None else tokens,
         role=roles.get(digest, "trial"),  # type: ignore[arg-type]
     )
+
+
+def _without_credentials(data: Any) -> Any:
+    """Configuration as plain data, the user names and passwords in its addresses left out."""
+    if isinstance(data, Mapping):
+        return {key: _without_credentials(value) for key, value in data.items()}
+    return without_credentials(data) if isinstance(data, str) and "://" in data else data
 
 
 def _flat(prefix: str, reports: Mapping[Split, SplitReport]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from promptopt.config import AppConfig
 from promptopt.core.candidate import Candidate
 from promptopt.core.digest import digest_text
 from promptopt.pipeline.export import export_winner
+from promptopt.pipeline.files import write_text
 from promptopt.pipeline.outcome import SweepOutcome
 from promptopt.pipeline.recording import SweepRecorder, sweep_figures, trial_rows
 from promptopt.pipeline.summary import summarise_sweep, write_summary
@@ -55,8 +56,7 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
     Raises:
         UserError: An input does not fit, or the sweep is running already.
     """
-    display.phase("loading the judge")
-    with open_workspace(config) as workspace:
+    with open_workspace(config, display.phase) as workspace:
         study = f"{config.name}:{digest_text(str(config.run_folder.resolve()))[:16]}"
         judge = StoredJudge(workspace.engine, workspace.store, study, display.judged)
         evaluator = Evaluator(judge, workspace.engine, config.search.objective.precision_floor)
@@ -64,14 +64,15 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed
         )
         recorder = SweepRecorder(workspace, study)
-        recorder.log_start()
-        display.started(config, [len(block) for block in sweep.blocks], workspace.study.records(), judge.spent)
-        result = sweep.run(_Watcher(display, recorder))
-        display.phase("final round: calibration and sealed test")
-        final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search.objective)
-        comparison = final.run(result, config.search.finalists, workspace.openings, study)
-        display.phase("writing bundle, plots and run log")
-        return _write(workspace, recorder, judge, result, comparison)
+        with recorder.ended_early():
+            recorder.log_start()
+            display.started(config, [len(block) for block in sweep.blocks], workspace.study.records(), judge.spent)
+            result = sweep.run(_Watcher(display, recorder))
+            display.phase("final round: calibration and sealed test")
+            final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search.objective)
+            comparison = final.run(result, config.search.finalists, workspace.openings, study)
+            display.phase("writing bundle, plots and run log")
+            return _write(workspace, recorder, judge, result, comparison)
 
 
 class _Watcher:
@@ -95,10 +96,9 @@ def _write(
 ) -> SweepOutcome:
     config = workspace.config
     plots = config.run_folder / "plots"
-    plots.mkdir(parents=True, exist_ok=True)
     figures = sweep_figures(result, comparison, config.search.objective.precision_floor)
     for name, figure in figures.items():
-        figure.write_html(plots / f"{name}.html", include_plotlyjs=True)
+        write_text(plots / f"{name}.html", figure.to_html(include_plotlyjs=True))
     bundle = export_winner(workspace, comparison, config.run_folder / "bundle")
     tracked = config.tracking.backend != "none"
     runs = Path(config.runs_dir)
@@ -117,6 +117,6 @@ def _write(
     summary = summarise_sweep(outcome)
     recorder.log_end(result, comparison, figures, summary)
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in trial_rows(result.records))
-    (config.run_folder / "trials.jsonl").write_text(rows, encoding="utf-8")
+    write_text(config.run_folder / "trials.jsonl", rows)
     write_summary(summary, config.run_folder)
     return outcome

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from promptopt.core.addresses import without_credentials
 from promptopt.core.candidate import Choice
 from promptopt.core.case import Split
 from promptopt.core.model import FrozenModel
 from promptopt.errors import UserError
 from promptopt.metrics.intervals import Interval
+from promptopt.pipeline.files import write_text
 from promptopt.pipeline.outcome import SweepOutcome
 from promptopt.search.finalists import Finalist, SplitReport
 
@@ -117,22 +118,24 @@ def summarise_sweep(outcome: SweepOutcome) -> SweepSummary:
         test_openings=len(comparison.openings),
         bundle=str(outcome.bundle_folder),
         plots=str(outcome.plots_folder),
-        tracking=outcome.tracking_uri,
+        tracking=without_credentials(outcome.tracking_uri) if outcome.tracking_uri else None,
     )
 
 
 def write_summary(summary: SweepSummary, folder: Path) -> None:
-    """Writes the summary into a run's folder, whole or not at all."""
-    staged = folder / f"{SUMMARY_FILE}.part"
-    staged.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(staged, folder / SUMMARY_FILE)
+    """Writes the summary into a run's folder, whole or not at all.
+
+    Raises:
+        UserError: The file system refuses.
+    """
+    write_text(folder / SUMMARY_FILE, summary.model_dump_json(indent=2) + "\n")
 
 
 def read_summary(folder: Path) -> SweepSummary:
     """Reads a run's summary.
 
     Raises:
-        UserError: There is no finished sweep in the folder.
+        UserError: There is no finished sweep in the folder, or another version wrote it.
     """
     path = folder / SUMMARY_FILE
     if not path.is_file():
@@ -141,10 +144,27 @@ def read_summary(folder: Path) -> SweepSummary:
             where=folder,
             remedy="name a run's folder or its name under runs_dir, or finish it",
         )
+    return parse_summary(path.read_bytes(), path)
+
+
+def parse_summary(data: str | bytes, where: str | Path) -> SweepSummary:
+    """A summary from its JSON.
+
+    Args:
+        data: What :func:`write_summary` wrote.
+        where: Where it comes from, for the error.
+
+    Raises:
+        UserError: It is not the summary of a sweep of this version.
+    """
     try:
-        return SweepSummary.model_validate_json(path.read_text(encoding="utf-8"))
+        return SweepSummary.model_validate_json(data)
     except ValidationError as cause:
-        raise UserError("the summary does not fit this version", where=path, remedy="run the sweep again") from cause
+        raise UserError(
+            "the summary of the sweep does not fit this version of promptopt",
+            where=where,
+            remedy="run the sweep's command again: it judges nothing twice and writes a new one",
+        ) from cause
 
 
 def _candidate(finalist: Finalist) -> CandidateSummary:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from promptopt.config import AppConfig, resolve_path
 from promptopt.core.case import GoldenCase, Split
 from promptopt.core.digest import digest_data
 from promptopt.engines.base import JudgeEngine
-from promptopt.errors import UserError
+from promptopt.errors import ConfigError, UserError
 from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
 from promptopt.judges.factory import open_engine
@@ -62,20 +62,27 @@ class Workspace:
 
 
 @contextmanager
-def open_workspace(config: AppConfig) -> Iterator[Workspace]:
+def open_workspace(config: AppConfig, on_phase: Callable[[str], None] = lambda _: None) -> Iterator[Workspace]:
     """Opens a workspace; a second process that opens the same run is refused.
 
     Args:
         config: The configuration.
+        on_phase: Told in a few words when something begins that takes time.
 
     Yields:
-        The workspace. The cheap checks of policy, golden set and study come before the judge is loaded where they can.
+        The workspace. Policy and golden set are checked before the judge is loaded.
 
     Raises:
         UserError: Any input does not fit, or the sweep is already running.
     """
     policy_path = resolve_path(config.domain.policy)
     policy = read_policy(policy_path)
+    if policy.domain != config.domain.name:
+        raise ConfigError(
+            f"`domain.name` is {config.domain.name!r}, the policy's domain is {policy.domain!r}",
+            where=policy_path,
+            remedy="pair the right two",
+        )
     golden = read_golden_set(resolve_path(config.golden.path))
     golden.check_against(policy)
     pool, search_cases = demo_pool(golden.split(Split.SEARCH), config.search.demo_pool, config.seed)
@@ -85,9 +92,20 @@ def open_workspace(config: AppConfig) -> Iterator[Workspace]:
             where=f"golden set {golden.name}",
             remedy="lower search.demo_pool or add violations to the search split",
         )
-    config.run_folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(config.run_folder / "sweep.lock")
+    lock = _lock(config)
+    on_phase("loading the judge")
     try:
+        with _opened(config, policy, policy_path, golden, pool, search_cases) as workspace:
+            yield workspace
+    finally:
+        lock.release()
+
+
+def _lock(config: AppConfig) -> FileLock:
+    """Makes the run's folder and takes it for this process."""
+    try:
+        config.run_folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(config.run_folder / "sweep.lock")
         lock.acquire(timeout=0)
     except Timeout as cause:
         raise UserError(
@@ -95,11 +113,13 @@ def open_workspace(config: AppConfig) -> Iterator[Workspace]:
             where=config.run_folder,
             remedy="wait for it, or set name=... to start another sweep",
         ) from cause
-    try:
-        with _opened(config, policy, policy_path, golden, pool, search_cases) as workspace:
-            yield workspace
-    finally:
-        lock.release()
+    except OSError as cause:
+        raise UserError(
+            f"the folder of the run cannot be written ({cause.strerror})",
+            where=config.run_folder,
+            remedy="set runs_dir to a folder that can be written",
+        ) from cause
+    return lock
 
 
 @contextmanager
@@ -111,9 +131,11 @@ def _opened(
     pool: tuple[GoldenCase, ...],
     search_cases: tuple[GoldenCase, ...],
 ) -> Iterator[Workspace]:
-    store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
-    engine = open_engine(config.judge)
-    try:
+    with ExitStack() as opened:
+        store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
+        opened.callback(store.close)
+        engine = open_engine(config.judge)
+        opened.callback(engine.close)
         yield Workspace(
             config=config,
             policy=policy,
@@ -128,9 +150,6 @@ def _opened(
             log=open_run_log(config.tracking, Path(config.runs_dir), {case.id: case.text for case in golden.cases}),
             openings=OpeningRecord(Path(config.runs_dir) / "test_openings.jsonl"),
         )
-    finally:
-        engine.close()
-        store.close()
 
 
 def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, engine: JudgeEngine) -> SweepStudy:
@@ -138,7 +157,9 @@ def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, engine: Ju
     identity = {
         "policy": policy.digest,
         "golden set": golden.digest,
+        "golden set's name": golden.name,
         "judge": engine.describe().fingerprint,
+        "judge's name": config.judge.name,
         "search space": config.program.digest,
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),

@@ -232,6 +232,7 @@ def _predictor(instructions: str, demos: Sequence[Demonstration]) -> Any:
         },
         instructions,
     )
+    signature.instructions = instructions  # DSPy puts instructions of its own in the place of blank ones
     predictor = dspy.Predict(signature)
     predictor.demos = [dspy.Example(text=d.text, question=d.question, answer=d.answer) for d in demos]
     return predictor

@@ -34,7 +34,7 @@ class CandidateMaker:
     def __init__(self, policy: Policy, space: SearchSpace, pool: Sequence[GoldenCase]) -> None:
         self._policy = policy
         self._space = space
-        self._pool = {case.id: case for case in pool}
+        self._pool = {case.id: case for case in pool if len(case.text) <= space.demos.max_chars}
         self._questions = {shape: len(Procedure.of(policy, shape).questions) for shape in space.shapes}
 
     def candidate(self, point: Mapping[str, Choice]) -> Candidate:

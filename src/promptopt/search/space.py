@@ -52,12 +52,14 @@ class DemoSpace(FrozenModel):
             ``hard`` hard negatives against violations.
         orders: In which order to show them.
         draws: Independent random draws per choice.
+        max_chars: Longer texts are not shown: every case of every candidate pays for a demonstration.
     """
 
     counts: tuple[Annotated[int, Field(ge=0)], ...] = (0, 2, 4)
     choices: tuple[DemoChoice, ...] = ("balanced",)
     orders: tuple[DemoOrder, ...] = ("alternating",)
     draws: int = Field(default=1, ge=1)
+    max_chars: int = Field(default=400, ge=1)
 
 
 class SearchSpace(FrozenModel):
