@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from promptopt.core.yaml_file import explain_validation
 from promptopt.errors import ConfigError
 from promptopt.judges.config import JudgeConfig
 from promptopt.search.config import SearchConfig
-from promptopt.search.space import SearchSpace
+from promptopt.search.space import LabelWords, SearchSpace
 from promptopt.tracking.config import TrackingConfig
 
 _HERE = Path(__file__).resolve().parent
@@ -71,6 +72,16 @@ class AppConfig(FrozenModel):
     program: SearchSpace
     search: SearchConfig = SearchConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The search space with the judge's own label words added to it."""
+        words = dict(self.program.label_words)
+        known = {(pair.violation, pair.allowed) for pair in words.values()}
+        for violation, allowed in self.judge.label_words:
+            if (violation, allowed) not in known:
+                words[f"{violation}_{allowed}"] = LabelWords(violation=violation, allowed=allowed)
+        return SearchSpace.model_validate({**self.program.model_dump(), "label_words": words})
 
     @property
     def run_folder(self) -> Path:

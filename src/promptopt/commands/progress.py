@@ -64,7 +64,7 @@ class RichDisplay:
         cases = " + ".join(map(str, blocks))
         self._console.print(
             f"sweep [bold]{config.name}[/]: {config.domain.name}, judge {escape(config.judge.name)}, "
-            f"space of {config.program.size:,} points, {cases} search cases"
+            f"space of {config.space.size:,} points, {cases} search cases"
         )
         if records:
             self._console.print(f"resuming after {len(records)} trials and {spent.judgements:,} judgements")

@@ -76,7 +76,7 @@ class SweepRecorder:
                 "seed": config.seed,
                 "objective": ", ".join(config.search.objective.names),
                 "precision_floor": config.search.objective.precision_floor,
-                "search_space_digest": config.program.digest,
+                "search_space_digest": config.space.digest,
             },
         )
         self._log.log_dict(self.run_id, _without_credentials(config.model_dump(mode="json")), "config.json")
