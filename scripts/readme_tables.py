@@ -51,7 +51,7 @@ def quickstart(summary: dict[str, Any]) -> str:
         ("recall at threshold", "recall"),
     ]
     lines = [
-        "`make quickstart` (its `runs/quickstart/summary.json`, on two cores of an AMD EPYC without bfloat16):",
+        "`python experiments/2026-11-22-quickstart/run.py`, on two cores of an AMD EPYC without bfloat16:",
         "",
         f"| {summary['domain']}, sealed test of {winner['cases']} cases | seed prompt | winner |",
         "|---|---:|---:|",
@@ -60,7 +60,8 @@ def quickstart(summary: dict[str, Any]) -> str:
         f"Paired difference of AUPRC {interval(summary['difference'], '+')}. {summary['candidates']} candidates, "
         f"{summary['judgements']:,} judgements (full grid: {summary['judgements_full_grid']:,}), "
         f"{summary['tokens_computed']:,} tokens in {summary['engine_seconds']:.0f} s of judging; "
-        f"{summary['wall_seconds']:.0f} s and {summary['peak_memory_gib']:.1f} GiB in all, install and model fetch apart.",
+        f"{summary['wall_seconds']:.0f} s and {summary['peak_memory_gib']:.1f} GiB in all, install and model fetch "
+        "apart.",
     ]
     return "\n".join(lines)
 
@@ -79,8 +80,8 @@ def engine(result: dict[str, Any]) -> str:
         lines.append(f"| {row['method']} | {row['judgements_per_second']:.2f} | {per_case:.1f} |")
     lines += [
         "",
-        f"{result['ratio_to_one_sequence']:.1f}x one sequence per case and {result['ratio_to_padded']:.1f}x padded batches "
-        f"(tokens alone would give {result['ideal_ratio']:.1f}x); largest difference in probability "
+        f"{result['ratio_to_one_sequence']:.1f}x one sequence per case and {result['ratio_to_padded']:.1f}x padded "
+        f"batches (tokens alone would give {result['ideal_ratio']:.1f}x); largest difference in probability "
         f"{result['largest_difference']['c']:.0e}. GPU: not measured.",
     ]
     return "\n".join(lines)
@@ -89,8 +90,8 @@ def engine(result: dict[str, Any]) -> str:
 def kill_resume(result: dict[str, Any]) -> str:
     """Killed sweeps against undisturbed ones."""
     lines = [
-        "`scripts/kill_resume.py` kills a sweep with SIGKILL at random moments, resumes it each time, and compares it with an "
-        "undisturbed one:",
+        "`scripts/kill_resume.py` kills a sweep with SIGKILL at random moments, resumes it each time, and compares it "
+        "with an undisturbed one:",
         "",
         "| judge | kills | stored scores | same winner | same trials | same scores, to the bit | judged twice |",
         "|---|---:|---:|---|---|---|---:|",

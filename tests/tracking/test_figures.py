@@ -145,3 +145,16 @@ def test_every_figure_has_titles_and_its_own_script() -> None:
     page = figures[0].to_html(include_plotlyjs=True, full_html=True)
     assert 'src="http' not in page
     assert len(page) > 1_000_000
+
+
+def test_dropped_trials_are_shown_apart_and_never_lead() -> None:
+    trials = [
+        TrialPoint(0, "aaaa", "direct", 0.5, 40.0, "seed"),
+        TrialPoint(1, "bbbb", "direct", 0.9, 30.0, "dropped"),
+        TrialPoint(2, "cccc", "direct", 0.6, 35.0, "winner"),
+    ]
+    history, cost = history_figure(trials), cost_quality_figure(trials)
+    assert max(next(t for t in history.data if t.name == "best so far").y) == 0.6
+    assert 0.9 not in next(t for t in cost.data if t.name == "Pareto front").y
+    for figure in (history, cost):
+        assert [t.y[0] for t in figure.data if (t.name or "").startswith("dropped")] == [0.9]

@@ -222,7 +222,7 @@ def _trial_point(record: TrialRecord, result: SweepResult, comparison: FinalComp
         shape=str(record.candidate.choices["shape"]),
         auprc=float("nan") if auprc is None else auprc,
         tokens_per_case=float("nan") if tokens is None else tokens,
-        role=roles.get(digest, "trial"),  # type: ignore[arg-type]
+        role=roles.get(digest, "trial" if record.complete else "dropped"),  # type: ignore[arg-type]
     )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import plotly.graph_objects as go
 
 FloatArray = npt.NDArray[np.float64]
-Role = Literal["trial", "seed", "finalist", "winner"]
+Role = Literal["trial", "seed", "finalist", "winner", "dropped"]
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"
@@ -24,6 +24,7 @@ _SERIES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _SHAPE_MARKERS = ((BLUE, "circle"), (GREEN, "square"), (PURPLE, "diamond"), (SKY, "triangle-up"), (BLACK, "cross"))
 _ROLE_MARKERS = {"seed": ("x", VERMILION), "finalist": ("circle-open", BLACK), "winner": ("star", ORANGE)}
+_DROPPED = {"color": GREY, "symbol": "circle-open", "size": 6, "opacity": 0.6}
 _Z95 = 1.959963984540054
 
 
@@ -37,7 +38,7 @@ class TrialPoint:
         shape: Program shape (``"direct"``, ``"checklist"``).
         auprc: Area under the precision-recall curve; NaN when the trial has none.
         tokens_per_case: Tokens submitted to the judge per case.
-        role: What the trial became.
+        role: What the trial became; ``"dropped"`` by racing, and so measured on part of the cases only.
     """
 
     number: int
@@ -136,7 +137,8 @@ def cost_quality_figure(trials: Sequence[TrialPoint]) -> go.Figure:
     """AUPRC against tokens per case, with the trials that no other beats on both (the Pareto front)."""
     shown = [trial for trial in trials if trial.is_measured]
     figure = go.Figure()
-    front = pareto_front(shown)
+    kept = [trial for trial in shown if trial.role != "dropped"]
+    front = pareto_front(kept)
     figure.add_scatter(
         x=[trial.tokens_per_case for trial in front],
         y=[trial.auprc for trial in front],
@@ -145,8 +147,9 @@ def cost_quality_figure(trials: Sequence[TrialPoint]) -> go.Figure:
         line={"color": GREY, "width": 2, "shape": "hv"},
         hoverinfo="skip",
     )
-    for i, shape in enumerate(sorted({trial.shape for trial in shown})):
-        own = [trial for trial in shown if trial.shape == shape]
+    _add_dropped(figure, shown, lambda trial: trial.tokens_per_case)
+    for i, shape in enumerate(sorted({trial.shape for trial in kept})):
+        own = [trial for trial in kept if trial.shape == shape]
         colour, symbol = _SHAPE_MARKERS[i % len(_SHAPE_MARKERS)]
         marker = {"color": colour, "symbol": symbol, "size": 9, "opacity": 0.75}
         _add_trials(figure, own, shape, lambda trial: trial.tokens_per_case, marker)
@@ -161,9 +164,11 @@ def history_figure(trials: Sequence[TrialPoint]) -> go.Figure:
     figure = go.Figure()
     marker = {"color": SKY, "symbol": "circle", "size": 8, "line": {"color": BLUE, "width": 1}}
     _add_trials(figure, [t for t in shown if t.role == "trial"], "trial", lambda trial: trial.number, marker)
-    best = np.maximum.accumulate([trial.auprc for trial in shown]) if shown else np.array([])
+    _add_dropped(figure, shown, lambda trial: trial.number)
+    kept = [trial for trial in shown if trial.role != "dropped"]
+    best = np.maximum.accumulate([trial.auprc for trial in kept]) if kept else np.array([])
     figure.add_scatter(
-        x=[trial.number for trial in shown],
+        x=[trial.number for trial in kept],
         y=best,
         name="best so far",
         mode="lines",
@@ -240,6 +245,12 @@ def _add_trials(figure: go.Figure, trials: Sequence[TrialPoint], name: str, x: A
         hovertemplate="trial %{customdata[0]}, %{customdata[2]}<br>candidate %{customdata[1]}<br>AUPRC %{y:.4f}"
         "<br>%{customdata[3]:,.0f} tokens per case<extra>%{fullData.name}</extra>",
     )
+
+
+def _add_dropped(figure: go.Figure, trials: Sequence[TrialPoint], x: Any) -> None:
+    dropped = [trial for trial in trials if trial.role == "dropped"]
+    if dropped:
+        _add_trials(figure, dropped, "dropped by racing, part of the cases", x, _DROPPED)
 
 
 def _add_roles(figure: go.Figure, trials: Sequence[TrialPoint], x: Any) -> None:

@@ -1,0 +1,63 @@
+"""Processes that are interrupted or killed, and what is left of their work."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+
+DEADLINE_SECONDS = 60
+
+
+class Prompt(random.Random):
+    """Kills come soon after an engine call, because the fake judge is fast."""
+
+    def uniform(self, a, b):
+        return super().uniform(a, b / 5)
+
+
+@pytest.mark.slow
+def test_ten_kills_change_nothing(kill_resume, tmp_path, small_overrides, monkeypatch):
+    monkeypatch.setattr(kill_resume, "random", SimpleNamespace(Random=Prompt))
+    overrides = [*(o for o in small_overrides if not o.startswith("name=")), "tracking=none", "search.budget.trials=50"]
+
+    outcome = kill_resume.compare_runs(tmp_path, kills=10, seed=0, overrides=overrides)
+
+    assert outcome["kills"] == 10
+    assert outcome["same_winner"]
+    assert outcome["same_trials"]
+    assert outcome["same_scores"]
+    assert outcome["judged_twice"] == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(kill_resume, tmp_path, small_overrides):
+    overrides = [*small_overrides, f"runs_dir={tmp_path}", "tracking=none", "search.budget.trials=40"]
+    command = [sys.executable, "-m", "promptopt.cli", "sweep", "--json", *overrides]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while kill_resume.count(tmp_path, "engine_calls") < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+    calls = kill_resume.count(tmp_path, "engine_calls")
+
+    assert process.returncode == 130
+    assert stdout == ""
+    assert "Traceback" not in stderr
+    lines = stderr.strip().splitlines()
+    assert lines[-1] == "promptopt: interrupted; nothing is lost, run the same command again to go on"
+    assert sum("interrupted" in line for line in lines) == 1
+    assert 5 <= calls < 60
+
+    resumed = subprocess.run(command, capture_output=True, text=True, check=True)
+    summary = json.loads(resumed.stdout)
+    assert "resuming after" in resumed.stderr
+    assert summary["candidates"] == 40
+    assert summary["judgements"] == kill_resume.count(tmp_path, "scores")

@@ -1,0 +1,81 @@
+"""Objectives, budgets and program shapes, each through a whole sweep."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptopt.bundle.files import read_bundle
+from promptopt.bundle.runtime import BundleJudge
+from promptopt.engines.fake import FakeEngine
+from promptopt.pipeline.summary import read_summary
+
+
+def test_several_objectives_judge_every_candidate_on_every_case(sweep, tmp_path):
+    finished = sweep(tmp_path, "tracking=none", "search.objective.names=[auprc,tokens]", "search.budget.trials=4")
+    records = finished.outcome.result.records
+
+    assert all(record.complete and len(record.values) == 2 for record in records)
+    for record in records:
+        assert record.values == (record.metrics["auprc"], record.metrics["tokens_per_case"])
+    best = max(records, key=lambda record: record.values[0])
+    assert finished.outcome.comparison.winner.digest == best.candidate.digest
+
+
+def test_fewest_tokens_win_where_tokens_are_the_objective(sweep, tmp_path):
+    finished = sweep(
+        tmp_path, "tracking=none", "search.objective.names=[tokens]", "search.budget.trials=4", "search.racing.keep=1"
+    )
+    complete = [record for record in finished.outcome.result.records if record.complete]
+
+    assert finished.outcome.comparison.winner.record.values[0] == min(record.values[0] for record in complete)
+
+
+@pytest.mark.parametrize(
+    ("override", "stopped_by", "spent"),
+    [
+        ("search.budget.judge_calls=150", "budget of 150 judge calls", lambda spent: spent.judgements >= 150),
+        ("search.budget.tokens=9000", "budget of 9,000 tokens", lambda spent: spent.tokens_computed >= 9000),
+        ("search.budget.seconds=0.01", "budget of 0.01 seconds", lambda spent: spent.seconds >= 0.01),
+    ],
+)
+def test_budgets_stop_the_search(sweep, tmp_path, override, stopped_by, spent):
+    finished = sweep(tmp_path, "tracking=none", "search.budget.trials=50", override)
+
+    assert finished.outcome.result.stopped_by == stopped_by
+    assert 1 <= len(finished.outcome.result.records) < 50
+    assert spent(finished.outcome.spent)
+
+
+def test_a_larger_budget_goes_on_where_the_smaller_one_ended(sweep, tmp_path):
+    first = sweep(tmp_path, "tracking=none", "search.budget.trials=3").outcome
+    second = sweep(tmp_path, "tracking=none", "search.budget.trials=5")
+    at_once = sweep(tmp_path / "at_once", "tracking=none", "search.budget.trials=5").outcome
+
+    assert second.outcome.result.records[:3] == first.result.records
+    assert second.display.trials == [3, 4]
+    assert second.outcome.result.records == at_once.result.records
+    assert second.outcome.comparison.winner.digest == at_once.comparison.winner.digest
+
+
+def test_a_checklist_asks_every_clause_and_is_exported(sweep, tmp_path):
+    finished = sweep(
+        tmp_path,
+        "tracking=none",
+        "program=all",
+        "program.shapes=[checklist]",
+        "program.seed.shape=checklist",
+        "search.budget.trials=2",
+        "search.finalists=1",
+    )
+    bundle = read_bundle(finished.folder / "bundle")
+    engine = FakeEngine()
+    verdicts = BundleJudge(bundle, engine).judge(["I will kill you", "a recipe for bread"])
+
+    assert bundle.procedure.shape == "checklist"
+    assert len(bundle.prompts) == len(bundle.procedure.questions) > 6
+    assert engine.queries_seen == 2 * len(bundle.prompts)
+    assert all(verdict.is_judged and verdict.rule for verdict in verdicts)
+    assert BundleJudge(bundle, FakeEngine()).verify().passed
+    full_grid = read_summary(finished.folder).judgements_full_grid
+    searched = len(finished.outcome.comparison.winner.search.cases)
+    assert full_grid == 2 * len(bundle.prompts) * searched
