@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
 import signal
 import subprocess
@@ -11,6 +12,8 @@ import time
 from types import SimpleNamespace
 
 import pytest
+
+from promptopt.commands.sweep import sweep
 
 DEADLINE_SECONDS = 60
 
@@ -22,9 +25,30 @@ class Prompt(random.Random):
         return super().uniform(a, b / 5)
 
 
+class ForkedSweep:
+    """Stands in for ``subprocess.Popen``: a process of its own, without the seconds that imports take."""
+
+    def __init__(self, command, **_):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["promptopt.commands.sweep", "promptopt.tracking.figures", "hydra"])
+        self._process = context.Process(target=sweep, args=(command[command.index("--json") + 1 :], True))
+        self._process.start()
+
+    def poll(self):
+        return self._process.exitcode
+
+    def kill(self):
+        self._process.kill()
+
+    def wait(self):
+        self._process.join()
+        return self._process.exitcode
+
+
 @pytest.mark.slow
 def test_ten_kills_change_nothing(kill_resume, tmp_path, small_overrides, monkeypatch):
     monkeypatch.setattr(kill_resume, "random", SimpleNamespace(Random=Prompt))
+    monkeypatch.setattr(kill_resume, "subprocess", SimpleNamespace(Popen=ForkedSweep, DEVNULL=None))
     overrides = [*(o for o in small_overrides if not o.startswith("name=")), "tracking=none", "search.budget.trials=50"]
 
     outcome = kill_resume.compare_runs(tmp_path, kills=10, seed=0, overrides=overrides)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,8 +62,6 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 
 def test_objectives_are_read_off_the_whole_vector():
-    import numpy as np
-
     labels = np.array([True, True, False, False])
     measured = measure(labels, np.array([0.9, 0.6, 0.7, 0.1]), 12.5, 0.8)
     config = ObjectiveConfig(names=("auprc", "tokens", "recall_at_precision"))

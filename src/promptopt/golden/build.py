@@ -48,8 +48,8 @@ def authored_provenance(policy: Policy) -> Provenance:
         licence="Apache-2.0",
         source="the promptopt project",
         how_made=(
-            "written case by case from the policy for this project, drafted with a language model and checked against the "
-            "policy by rule; not sampled from traffic, not labelled by several annotators"
+            "written case by case from the policy for this project, drafted with a language model and checked against "
+            "the policy by rule; not sampled from traffic, not labelled by several annotators"
         ),
         content_warning=(
             f"Invented texts on the subject of the policy '{policy.title}', about half of them violations of it; "

@@ -185,6 +185,9 @@ def _open(name: str, url: str, directions: Sequence[str]) -> optuna.Study:
             file = url.removeprefix(_SQLITE).partition("?")[0]
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         storage = optuna.storages.RDBStorage(url)
+        if storage.engine.dialect.name == "sqlite":
+            sa.event.listen(storage.engine, "connect", _configure_sqlite)
+            storage.engine.dispose()  # the connection that made the tables has the settings from before
         return optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
     except (OSError, ImportError, ValueError, RuntimeError, OptunaError, sa.exc.SQLAlchemyError) as cause:
         origin = getattr(cause, "orig", None) or cause
@@ -192,6 +195,16 @@ def _open(name: str, url: str, directions: Sequence[str]) -> optuna.Study:
         raise UserError(
             f"the study cannot be opened ({reason})", where=without_credentials(url), remedy="check study_url"
         ) from cause
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    """A trial is some twenty small transactions; with a write-ahead log they need not wait for the disk, and a killed
+    process still loses none of them."""
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
 
 
 def _short(value: Any) -> str:
