@@ -106,14 +106,19 @@ def load_config(overrides: Sequence[str] = (), folder: Path | None = None) -> Ap
     try:
         return AppConfig.model_validate(data)
     except ValidationError as cause:
+        fault = cause.errors()[0]
+        if fault["type"] == "extra_forbidden":
+            raise _unknown_key(".".join(map(str, fault["loc"])), overrides, folder) from cause
         raise ConfigError(explain_validation(cause), where="configuration", remedy=_SHOW) from cause
 
 
 def compose(overrides: Sequence[str], folder: Path | None = None) -> dict[str, Any]:
     """The configuration as plain data, interpolations resolved.
 
+    A dotted key may be one that the groups leave at its default; whether it exists, the typed configuration says.
+
     Raises:
-        ConfigError: As :func:`load_config`, but for values that do not fit.
+        ConfigError: As :func:`load_config`, but for dotted keys and values that do not fit.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -129,11 +134,13 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> dict[str, A
             raise ConfigError(f"override {override!r} is not KEY=VALUE", where="configuration", remedy=_SHOW)
     try:
         with initialize_config_dir(str(folder), version_base="1.3"):
-            config = hydra_compose("config", overrides=list(overrides))
+            # `++` sets a key whether or not the groups mention it.
+            given = [f"++{override}" if _DOTTED_KEY.match(override) else override for override in overrides]
+            config = hydra_compose("config", overrides=given)
             plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return plain
     except (HydraException, OmegaConfBaseException) as cause:
-        raise _fault(cause, folder) from cause
+        raise _fault(cause, overrides, folder) from cause
 
 
 def resource(name: str) -> Path:
@@ -153,6 +160,7 @@ def resolve_path(path: str) -> Path:
 
 
 _SHOW = "run `promptopt config show` to see every key and the groups to choose from"
+_DOTTED_KEY = re.compile(r"[A-Za-z_]\w*(\.\w+)+=")
 _UNKNOWN_KEY = re.compile(r"Could not override '([^']+)'")
 _UNKNOWN_CHOICE = re.compile(
     r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\s+(.+?)\s*Config search", re.S
@@ -161,27 +169,32 @@ _UNREADABLE = re.compile(r"Error parsing override '([^']*)'\s+(.+)")
 _NOT_SET = re.compile(r"Missing mandatory value.*?full_key: (\S+)", re.S)
 
 
-def _fault(cause: Exception, folder: Path) -> ConfigError:
+def _fault(cause: Exception, overrides: Sequence[str], folder: Path) -> ConfigError:
     """What Hydra or OmegaConf says, as one sentence."""
     said = str(cause)
     if found := _UNKNOWN_KEY.search(said):
-        return _unknown_key(found[1], folder)
+        return _unknown_key(found[1], overrides, folder)
     if found := _UNKNOWN_CHOICE.search(said):
         choices = ", ".join(found[3].split())
         what = f"there is no {found[1]} {found[2]!r}"
-        return ConfigError(what, where="configuration", remedy=f"choose from {choices}")
+        remedy = f"choose from {choices} (`promptopt config show` prints every group)"
+        return ConfigError(what, where="configuration", remedy=remedy)
     if found := _UNREADABLE.search(said):
         what = f"the override {found[1]!r} cannot be read ({found[2].strip()})"
         return ConfigError(what, where="configuration", remedy="put values with special characters in quotes")
     if found := _NOT_SET.search(said):
         return ConfigError(f"`{found[1]}` is not set", where="configuration", remedy=f"set {found[1]}=VALUE")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("See https://")]
     what = " ".join(lines).rstrip(".:")[:400] or type(cause).__name__
     return ConfigError(what, where="configuration", remedy=_SHOW)
 
 
-def _unknown_key(key: str, folder: Path) -> ConfigError:
-    alike = difflib.get_close_matches(key, _keys(compose((), folder)), n=1)
+def _unknown_key(key: str, overrides: Sequence[str], folder: Path | None) -> ConfigError:
+    """Names the key as the user wrote it, and the one that is most like it."""
+    written = (override.partition("=")[0].lstrip("+~") for override in overrides)
+    key = next((name for name in written if name.startswith(f"{key}.")), key)
+    known = AppConfig.model_validate(compose((), folder)).model_dump(mode="json")
+    alike = difflib.get_close_matches(key, list(_keys(known)), n=1)
     hint = f"did you mean {alike[0]}? " if alike else ""
     return ConfigError(f"unknown key `{key}`", where="configuration", remedy=f"{hint}{_SHOW}")
 

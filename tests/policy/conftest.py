@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from promptopt.policy.model import Policy
+from promptopt.policy.reader import read_policy
 
 POLICIES = Path(__file__).resolve().parents[2] / "data" / "policies"
 
@@ -91,3 +92,8 @@ def write_policy(tmp_path, data):
 def shipped():
     """The five policies that come with the project."""
     return sorted(POLICIES.glob("*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def shipped_policies(shipped):
+    return [read_policy(path) for path in shipped]

@@ -13,7 +13,6 @@ from promptopt.core.case import Label
 from promptopt.errors import PolicyError
 from promptopt.policy.model import Action, Clause, Outcome, Policy, Rule, When
 from promptopt.policy.procedure import DIRECT_QUESTION, MAX_CHECKLIST_CLAUSES, Procedure
-from promptopt.policy.reader import read_policy
 from promptopt.policy.routing import every_assignment, first_match
 
 PROBABILITIES = st.floats(0.0, 1.0, allow_nan=False)
@@ -79,7 +78,7 @@ def _score(procedure, answers):
     return float(procedure.score({name: np.array([p]) for name, p in answers.items()})[0])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(answered())
 def test_routing_is_the_probability_that_the_rules_conclude_a_violation(given_):
     procedure, answers = given_
@@ -110,9 +109,8 @@ def test_an_unanswered_question_leaves_no_score(given_, data):
 
 
 @pytest.fixture(scope="module")
-def shipped_procedures(shipped):
-    policies = [read_policy(path) for path in shipped]
-    return [Procedure.of(policy, "checklist", a) for policy in policies for a in ("routing", "strongest")]
+def shipped_procedures(shipped_policies):
+    return [Procedure.of(policy, "checklist", a) for policy in shipped_policies for a in ("routing", "strongest")]
 
 
 @settings(max_examples=60, deadline=None)
@@ -130,9 +128,9 @@ def test_more_of_a_violation_never_lowers_the_score_and_more_of_an_exception_nev
         assert after <= before + 1e-12
 
 
-def test_routing_agrees_with_sampled_answers(shipped):
+def test_routing_agrees_with_sampled_answers(shipped_policies):
     draw = np.random.default_rng(0)
-    procedure = Procedure.of(read_policy(shipped[0]), "checklist")
+    procedure = Procedure.of(shipped_policies[0], "checklist")
     ids = [c.id for c in procedure.clauses]
     p = draw.uniform(size=len(ids))
     applies = draw.uniform(size=(200_000, len(ids))) < p

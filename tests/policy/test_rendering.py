@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptopt.policy.reader import read_policy
+from promptopt.policy.model import Policy
 from promptopt.policy.rendering import RENDERINGS, render_policy
 
 
@@ -55,16 +55,15 @@ def test_parts_that_a_policy_lacks_leave_no_heading(policy):
 
 
 @pytest.mark.parametrize("rendering", RENDERINGS)
-def test_renderings_are_deterministic_and_clean(shipped, rendering):
-    for path in shipped:
-        text = render_policy(read_policy(path), rendering)
-        assert text == render_policy(read_policy(path), rendering)
+def test_renderings_are_deterministic_and_clean(shipped_policies, rendering):
+    for policy in shipped_policies:
+        text = render_policy(policy, rendering)
+        assert text == render_policy(Policy.model_validate_json(policy.model_dump_json()), rendering)
         assert text == text.strip()
         assert "{" not in text
 
 
-def test_renderings_of_a_shipped_policy_are_distinct_and_grow(shipped):
-    for path in shipped:
-        policy = read_policy(path)
+def test_renderings_of_a_shipped_policy_are_distinct_and_grow(shipped_policies):
+    for policy in shipped_policies:
         lengths = [len(render_policy(policy, r)) for r in ("none", "titles", "definitions", "criteria", "full")]
         assert lengths == sorted(set(lengths))

@@ -143,29 +143,44 @@ def empty_database(tmp_path_factory):
     return put
 
 
+@pytest.fixture(scope="session")
+def make_watcher():
+    return Watcher
+
+
 @pytest.fixture
 def watcher():
     return Watcher()
 
 
 @pytest.fixture
-def open_sweep(tmp_path, policy, golden, make_space, empty_database):
+def open_sweep(tmp_path, open_sweep_in):
     """Opens the parts of a sweep in a folder of its name; opening it again resumes it."""
+
+    def make(name="sweep", engine=None, **config):
+        return open_sweep_in(tmp_path / name, name, engine, **config)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def open_sweep_in(policy, golden, make_space, empty_database):
+    """As ``open_sweep``, in any folder."""
     opened = []
 
-    def make(name="sweep", engine=None, space=None, seed=0, cases=None, **config):
+    def make(folder, name="sweep", engine=None, space=None, seed=0, cases=None, **config):
         engine = engine or FakeEngine()
         space = space or make_space()
         config = SearchConfig.model_validate(
             {"racing": {"blocks": [16]}, "sampler": {"startup": 4}, "demo_pool": 9, **config}
         )
-        store = ScoreStore(f"sqlite:///{tmp_path / name / 'scores.db'}")
+        store = ScoreStore(f"sqlite:///{folder / 'scores.db'}")
         opened.append(store)
         pool, search_cases = demo_pool(cases or golden.split(Split.SEARCH), config.demo_pool, seed)
-        empty_database(tmp_path / name / "study.db")
+        empty_database(folder / "study.db")
         study = SweepStudy(
             name,
-            f"sqlite:///{tmp_path / name / 'study.db'}",
+            f"sqlite:///{folder / 'study.db'}",
             space,
             identity={"space": space.digest},
             directions=config.objective.directions,

@@ -13,7 +13,7 @@ from promptopt.errors import StudyMismatchError, UserError
 from promptopt.search.config import SamplerConfig
 from promptopt.search.study import SweepStudy, TrialRecord
 
-TRIALS = 11
+TRIALS = 8
 
 
 class KilledError(BaseException):
@@ -30,7 +30,7 @@ def open_study(tmp_path, make_space, empty_database):
             space or make_space(),
             identity={"golden set": "a" * 64, "seed": seed, **identity},
             directions=list(directions),
-            sampler=SamplerConfig(name=sampler, startup=5),
+            sampler=SamplerConfig(name=sampler, startup=4),
             seed=seed,
         )
 
@@ -71,12 +71,12 @@ def test_the_first_proposal_is_the_seed_point(open_study, make_space):
 def test_tpe_learns_from_what_it_is_told(open_study):
     """Points with one choice are good; after the start-up that choice is proposed more often than by chance."""
     study = open_study()
-    for _ in range(24):
+    for _ in range(18):
         number, point = study.ask()
         value = 0.9 if point["policy"] == "full" else 0.1
         study.tell(_record(number, point).model_copy(update={"values": (value,), "complete": True}))
     late = [record.candidate.choices["policy"] for record in study.records()[10:]]
-    assert late.count("full") > 9
+    assert late.count("full") >= 6
 
 
 def _kill_in_ask(study, monkeypatch, objectives=1):
@@ -139,7 +139,7 @@ def undisturbed(tmp_path_factory, make_space):
         folder = tmp_path_factory.mktemp("undisturbed")
         study = SweepStudy(
             "study", f"sqlite:///{folder / 'study.db'}", make_space(), identity={}, seed=0,
-            directions=["maximize", "minimize"][:objectives], sampler=SamplerConfig(startup=5),
+            directions=["maximize", "minimize"][:objectives], sampler=SamplerConfig(startup=4),
         )  # fmt: skip
         return _drive(study, objectives=objectives)
 
@@ -151,7 +151,7 @@ def undisturbed(tmp_path_factory, make_space):
 def test_killed_studies_end_like_undisturbed_ones(open_study, undisturbed, objectives, order):
     """Every way of dying, before the first trial, between trials and twice in a row."""
     where = {"directions": ("maximize", "minimize")[:objectives]}
-    for between, kill in zip([0, 1, 2, 0, 3, 1], order, strict=True):
+    for between, kill in zip([0, 1, 1, 0, 2, 1], order, strict=True):
         study = open_study(**where)
         _drive(study, len(study.records()) + between, objectives)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):

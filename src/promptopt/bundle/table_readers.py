@@ -99,7 +99,7 @@ class TableReader(ABC):
             raise TableError(
                 f"there is no column `{self.text_column}` (columns: {_listed(columns)})",
                 where=where,
-                remedy="name the column that holds the texts",
+                remedy="name the column that holds the texts with --text-column",
             )
 
 

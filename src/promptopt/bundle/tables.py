@@ -138,7 +138,7 @@ def format_of(path: Path) -> Format:
         raise TableError(
             f"the extension {extension!r} is not that of a known format ({', '.join(_EXTENSIONS)})",
             where=path,
-            remedy=f"rename the file or name its format: {', '.join(get_args(Format))}",
+            remedy=f"rename the file to one of {', '.join(get_args(Format))}",
         )
     return _EXTENSIONS[extension]
 
@@ -164,7 +164,7 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise TableError("the output is a folder", where=target, remedy="name a file")
     if target.exists() and not overwrite:
-        raise TableError("the output file exists", where=target, remedy="choose another file or allow overwriting")
+        raise TableError("the output file exists", where=target, remedy="choose another file, or replace it with --force")
     if not target.parent.is_dir():
         raise TableError("the folder of the output does not exist", where=target, remedy="create it first")
 
@@ -175,5 +175,5 @@ def _check_clash(source: Path, columns: Sequence[str], extra: Mapping[str, str])
         raise TableError(
             f"the input already has columns that verdicts would take: {', '.join(clash)}",
             where=source,
-            remedy="choose another prefix for the verdict columns or drop those columns",
+            remedy="choose another --prefix for the verdict columns, or drop those columns",
         )

@@ -29,7 +29,7 @@ def verify(folder: Path, tolerance: float, as_json: bool) -> None:
         print_json(report)
     else:
         out = console()
-        largest = "-" if report.largest_difference is None else f"{report.largest_difference:.2e}"
+        largest = "-" if report.largest_difference is None else f"{report.largest_difference:.2g}"
         out.print(f"files      every digest matches ({escape(str(folder))})", soft_wrap=True)
         same = (
             "the judge that was measured" if report.engine_matches else "another judge than the one that was measured"
@@ -72,7 +72,7 @@ def _facts(bundle: PromptBundle) -> Table:
         ("program", f"{bundle.procedure.shape}, {count(len(bundle.prompts), 'question')}"),
         ("labels", " / ".join(bundle.prompts[0].labels)),
         ("threshold", f"{point.threshold:.4f} on calibrated scores"),
-        ("", point.note if not point.feasible else f"meets {_words(point.criterion)} on the calibration split"),
+        ("", "keeps the precision floor on the calibration split" if point.feasible else point.note),
         ("test openings", str(len(bundle.openings))),
     ):
         shown.add_row(name, escape(str(value)))

@@ -121,7 +121,7 @@ def _sweep_overrides(report: ImportReport) -> str:
         domain = f"domain.name={report.domain} domain.policy=POLICY.yaml"
     # Hydra's own quotes, for the blanks, commas and brackets that a path may have.
     plain = re.fullmatch(r"[\w./~+-]+", report.folder, re.ASCII)
-    path = report.folder if plain else "'" + report.folder.replace("'", "\\'") + "'"
+    path = report.folder if plain else '"' + report.folder.replace('"', '\\"') + '"'
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", report.name).strip("-._") or report.domain
     return f"{domain} golden=folder {shlex.quote(f'golden.path={path}')} name={name[:100]}"
 

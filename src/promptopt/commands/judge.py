@@ -62,13 +62,14 @@ def judge(request: JudgeRequest, as_json: bool) -> None:
     """Judges a file; the output appears complete or not at all."""
     late = _LateJudge(read_bundle(request.bundle), request)
     options = TableOptions(text_column=request.text_column, prefix=request.prefix, overwrite=request.force)
+    shown_on = error_console()
     progress = Progress(
         SpinnerColumn(),
         TextColumn("judging {task.completed:,} of {task.total:,} rows"),
         TimeElapsedColumn(),
-        console=error_console(),
+        console=shown_on,
         transient=True,
-        disable=as_json,
+        disable=as_json or not shown_on.is_terminal,
     )
     try:
         with progress:

@@ -95,7 +95,7 @@ class RichDisplay:
         if self._task is None:
             self._console.print(f"[dim]{what}[/]")
             return
-        self._progress.update(self._task, description=what, speed="", tokens="", left="")
+        self._progress.update(self._task, description=what, speed="", tokens="", left="", refresh=True)
         if not self._console.is_terminal:
             self._console.print(what)
 
@@ -122,7 +122,7 @@ class RichDisplay:
 
     def _speed(self) -> str:
         here = self._here
-        return f"{here.judgements / here.seconds:.0f} judgements/s" if here.seconds else ""
+        return f"{here.judgements / here.seconds:,.0f} judgements/s" if here.seconds else ""
 
     def _left(self, done: int) -> str:
         if not self._total or not self._trials_here:

@@ -161,7 +161,7 @@ def _already_there(destination: Path, golden: GoldenSet, overwrite: bool) -> boo
     if held.read_bytes() == format_cases(golden.cases).encode("utf-8") and (destination / MANIFEST_FILE).is_file():
         return True
     raise GoldenSetError(
-        "the folder holds another golden set", where=destination, remedy="name another, or overwrite it"
+        "the folder holds another golden set", where=destination, remedy="name another, or replace it with --force"
     )
 
 

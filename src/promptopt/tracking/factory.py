@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,4 +52,4 @@ def view_command(config: TrackingConfig, default_folder: Path) -> str | None:
     uri = tracking_uri(config, default_folder)
     if config.backend == "none" or not uri.startswith("sqlite:"):
         return None
-    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri {uri}"
+    return f"MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --backend-store-uri {shlex.quote(uri)}"

@@ -19,6 +19,7 @@ def read_artifact(tracking_uri: str, run_id: str, file: str) -> str:
     Raises:
         TrackingStoreError: There is no such run, or it has no such file.
     """
+    import promptopt.tracking.mlflow_log  # noqa: F401, I001 (sets what MLflow reads when it is imported)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
