@@ -164,7 +164,8 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if target.is_dir():
         raise TableError("the output is a folder", where=target, remedy="name a file")
     if target.exists() and not overwrite:
-        raise TableError("the output file exists", where=target, remedy="choose another file, or replace it with --force")
+        remedy = "choose another file, or replace it with --force"
+        raise TableError("the output file exists", where=target, remedy=remedy)
     if not target.parent.is_dir():
         raise TableError("the folder of the output does not exist", where=target, remedy="create it first")
 
