@@ -191,6 +191,7 @@ def test_saving_and_loading_restore_prompts_layout_and_threshold(make_program, c
     program.ask["A5"].signature = program.ask["A5"].signature.with_instructions("Another.")
     path = tmp_path / "program.json"
     program.save(str(path))
+    assert engine.describe().fingerprint not in path.read_text(encoding="utf-8")
     fresh = make_program("checklist")
     fresh.load(str(path))
     assert fresh.lower() == program.lower()
