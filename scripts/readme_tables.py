@@ -69,7 +69,7 @@ def quickstart(summary: dict[str, Any]) -> str:
 def engine(result: dict[str, Any]) -> str:
     """The engine's speed against plain ways."""
     lines = [
-        "`python scripts/bench_engine.py --json experiments/2026-11-22-engine-cpu/result.json`:",
+        "`python scripts/bench_engine.py --batch-tokens 512 --json experiments/2026-11-22-engine-cpu/result.json`:",
         "",
         f"| {result['model']}, {result['dtype']}, {result['threads']} threads, prefix {result['prefix_tokens']}, "
         f"{result['marginal_tokens']:.0f} tokens per case | judgements/s | tokens computed per case |",
