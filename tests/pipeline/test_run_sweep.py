@@ -164,7 +164,7 @@ def test_the_same_seed_finds_the_same(tracked, sweep, tmp_path):
         ("search.objective.precision_floor=0.9", "objective (was "),
         ("search.racing.keep=0.5", "racing (was "),
         ("search.sampler.name=random", "sampler (was "),
-        ("search.demo_pool=20", "demo_pool (was 24, is 20)"),
+        ("search.demo_pool=20", "demo_pool (was 30, is 20)"),
         ("golden.path=data/golden/abuse domain=abuse", "golden set (was "),
     ],
 )
