@@ -54,7 +54,7 @@ def compare_runs(folder: Path, kills: int, seed: int, overrides: list[str]) -> d
     while len(stages) < kills:
         before = count(folder / "killed", "engine_calls")
         # A kill comes some engine calls into a process, at any point of what follows the last of them.
-        more = draw.randint(1, max(1, round(1.2 * calls / kills)))
+        more = draw.randint(1, max(1, round(calls / kills)))
         killed = run(folder / "killed", overrides, kill_after=(before + more, draw.uniform(0.0, 0.5)))
         if not killed:
             break

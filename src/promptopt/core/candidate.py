@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from pydantic import field_validator
+
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 
@@ -20,6 +22,12 @@ class Candidate(FrozenModel):
 
     choices: dict[str, Choice]
     demos: tuple[str, ...] = ()
+
+    @field_validator("choices")
+    @classmethod
+    def _by_name(cls, choices: dict[str, Choice]) -> dict[str, Choice]:
+        """One order whatever the source, so that files written from a resumed sweep are the same byte for byte."""
+        return dict(sorted(choices.items()))
 
     @cached_property
     def digest(self) -> str:

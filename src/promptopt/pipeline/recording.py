@@ -178,7 +178,7 @@ def trial_rows(records: Sequence[TrialRecord]) -> list[dict[str, Any]]:
             "repeats": record.repeats,
             "cases": record.cases,
             "unjudged": record.unjudged,
-            **record.metrics,
+            **dict(sorted(record.metrics.items())),
             **record.candidate.choices,
             "demos": " ".join(record.candidate.demos),
         }

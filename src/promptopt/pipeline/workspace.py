@@ -136,6 +136,8 @@ def _opened(
         opened.callback(store.close)
         engine = open_engine(config.judge)
         opened.callback(engine.close)
+        study = _open_study(config, policy, golden, engine)
+        opened.callback(study.close)
         yield Workspace(
             config=config,
             policy=policy,
@@ -143,7 +145,7 @@ def _opened(
             golden=golden,
             engine=engine,
             store=store,
-            study=_open_study(config, policy, golden, engine),
+            study=study,
             maker=CandidateMaker(policy, config.space, pool),
             pool=pool,
             search_cases=search_cases,

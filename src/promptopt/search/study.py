@@ -95,7 +95,7 @@ class SweepStudy:
         self._seed = seed
         self._single = len(directions) == 1
         self._open: dict[int, optuna.Trial] = {}
-        self._study = _open(name, url, directions)
+        self._storage, self._study = _open(name, url, directions)
         self._check_identity(name, identity)
         self._settle_abandoned()
 
@@ -134,6 +134,11 @@ class SweepStudy:
         trial = self._open.pop(record.number)
         trial.set_user_attr(_RECORD, canonical_json(record))
         self._finish(trial, record)
+
+    def close(self) -> None:
+        """Releases the database; SQLite then folds its write-ahead log into the file."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
 
     def _finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
         if record.complete:
@@ -179,7 +184,7 @@ class SweepStudy:
                 self._study.tell(frozen.number, state=TrialState.FAIL)
 
 
-def _open(name: str, url: str, directions: Sequence[str]) -> optuna.Study:
+def _open(name: str, url: str, directions: Sequence[str]) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
     try:
         if url.startswith(_SQLITE):
             file = url.removeprefix(_SQLITE).partition("?")[0]
@@ -188,7 +193,8 @@ def _open(name: str, url: str, directions: Sequence[str]) -> optuna.Study:
         if storage.engine.dialect.name == "sqlite":
             sa.event.listen(storage.engine, "connect", _configure_sqlite)
             storage.engine.dispose()  # the connection that made the tables has the settings from before
-        return optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
+        study = optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
+        return storage, study
     except (OSError, ImportError, ValueError, RuntimeError, OptunaError, sa.exc.SQLAlchemyError) as cause:
         origin = getattr(cause, "orig", None) or cause
         reason = without_credentials(" ".join(str(origin).split())[:160])
