@@ -91,7 +91,8 @@ class EngineCard:
     """Everything that a score depends on besides the query.
 
     Attributes:
-        engine: Kind of engine (``"local"``, ``"fake"``).
+        engine: Kind of engine (``"local"``, ``"server"``, ``"fake"``). Engines that only pass queries on, such as Ray
+            actors, show the card of the engine behind them.
         model: Hub id or name of the model; never a path of one machine.
         revision: Hub revision, or an empty string.
         weights_digest: SHA-256 over the weight files.
@@ -139,9 +140,45 @@ class TokenCount:
     marginal: int
 
 
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """Text that the judge is asked to write: a rationale, or a proposal for a prompt.
+
+    Attributes:
+        segments: The chat messages, as in :class:`LabelQuery`.
+        max_tokens: Most tokens to write; at least 1.
+        temperature: 0 takes the likeliest token at each step.
+        seed: With a temperature, equal requests with equal seeds get equal texts, whatever else is in the batch.
+        stop: Strings that end the text; they are not part of it.
+    """
+
+    segments: tuple[Segment, ...]
+    max_tokens: int = 128
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What an engine wrote.
+
+    Attributes:
+        text: The text, special tokens left out; empty where ``failure`` is not.
+        tokens: Tokens written.
+        finish_reason: ``"stop"`` (the model or a stop string ended it), ``"length"``, or ``"failed"``.
+        failure: Why nothing was written, or an empty string.
+    """
+
+    text: str
+    tokens: int
+    finish_reason: str
+    failure: str = ""
+
+
 @runtime_checkable
 class JudgeEngine(Protocol):
-    """Scores closed label sets."""
+    """Scores closed label sets, and writes short texts."""
 
     def score(self, queries: Sequence[LabelQuery]) -> LabelScores:
         """Scores every query.
@@ -161,6 +198,20 @@ class JudgeEngine(Protocol):
 
     def count_tokens(self, queries: Sequence[LabelQuery]) -> TokenCount:
         """Counts what the queries would cost; runs no model. Queries that cannot be judged count nothing."""
+        ...
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        """Writes a text for every request.
+
+        Args:
+            requests: Any number, in any order.
+
+        Returns:
+            One generation per request, in order. A single bad request never raises: its generation is marked failed.
+
+        Raises:
+            EngineError: The engine cannot serve this batch at all.
+        """
         ...
 
     def describe(self) -> EngineCard:

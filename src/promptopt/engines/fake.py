@@ -12,7 +12,16 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from promptopt.engines.base import EngineCard, LabelQuery, LabelScores, Segment, TokenCount, Usage
+from promptopt.engines.base import (
+    EngineCard,
+    Generation,
+    GenerationRequest,
+    LabelQuery,
+    LabelScores,
+    Segment,
+    TokenCount,
+    Usage,
+)
 from promptopt.errors import LabelSetError
 
 DEFAULT_SIGNAL: Mapping[str, float] = MappingProxyType(
@@ -91,6 +100,20 @@ class FakeEngine:
         prefix = sum(len(_words(s.text)) for segments in prefixes for s in segments)
         marginal = sum(len(_words(s.text)) for segments in rows for s in _after_prefix(segments))
         return TokenCount(prefix, marginal)
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        """Words drawn from the request's own text: the same for the same request, another with another seed."""
+        out = []
+        for request in requests:
+            words = _words("\n".join(s.text for s in request.segments)) or ["nothing"]
+            key = json.dumps([[s.role, s.text, s.from_case] for s in request.segments])
+            seed = str(request.seed) if request.temperature else ""
+            drawn = [words[int(_uniform(key, seed, str(i)) * len(words))] for i in range(request.max_tokens)]
+            text = " ".join(drawn)
+            cut = min((text.index(stop) for stop in request.stop if stop in text), default=len(text))
+            reason = "length" if cut == len(text) else "stop"
+            out.append(Generation(text[:cut], len(_words(text[:cut])), reason))
+        return out
 
     def describe(self) -> EngineCard:
         facts = json.dumps([self._seed, sorted(self._signal.items()), sorted(self._unjudged_words)])

@@ -41,8 +41,10 @@ class LocalEngineSettings:
         max_item_tokens: Case texts are shortened to this many tokens (0: only to the model's context): the first
             three quarters and the last quarter of the allowance are kept, the middle is dropped.
         too_long: ``truncate`` by that rule, or ``unjudged``.
-        batch_tokens: Tokens per forward pass.
+        batch_tokens: Tokens per forward pass; 0 chooses by device and free memory.
         prefix_cache_mib: Memory for shared prefixes, in MiB.
+        quantization: ``bitsandbytes-8bit``, ``bitsandbytes-4bit``, ``torchao-int8`` or an empty string.
+        compile: Compile feed-forward blocks and norms.
         packed: False computes every query on its own (the reference path).
     """
 
@@ -55,8 +57,10 @@ class LocalEngineSettings:
     system_role: bool = True
     max_item_tokens: int = 0
     too_long: str = "truncate"
-    batch_tokens: int = 2048
+    batch_tokens: int = 0
     prefix_cache_mib: int = 1024
+    quantization: str = ""
+    compile: bool = False
     packed: bool = True
 
 

@@ -56,5 +56,7 @@ def open_engine(config: JudgeConfig, on_progress: Callable[[str], None] | None =
         too_long=config.too_long,
         batch_tokens=config.batch_tokens,
         prefix_cache_mib=config.prefix_cache_mib,
+        quantization=config.quantization,
+        compile=config.compile,
     )
     return LocalEngine(settings)
