@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from promptopt.engines.base import LabelQuery, Segment
-from promptopt.engines.forward import BATCHED_MODEL_TYPES, PaddedForward, SharedPrefixForward, supports_trees
+from promptopt.engines.forward import BATCHED_MODEL_TYPES, SharedPrefixForward, supports_trees
 from promptopt.engines.loading import LoadedModel, load_model
 from promptopt.engines.local import LocalEngine, LocalEngineSettings
+from promptopt.engines.padded import PaddedForward
 from promptopt.errors import EngineError, LabelSetError
 from promptopt.testing.engine import check_unjudged, query
 from promptopt.testing.tiny_model import ARCHITECTURES, save_tiny_model
@@ -76,6 +77,51 @@ def test_a_kept_prefix_is_not_computed_again(make_engine: Callable[..., LocalEng
     assert second.tokens_submitted == first.tokens_submitted > len(TEXTS) * counted.prefix
     assert second.queries == len(TEXTS)
     assert second.seconds >= second.model_seconds > 0
+
+
+def _variants(shared: int, own: int, count: int, one_segment: bool) -> list[LabelQuery]:
+    """Prompts that begin alike, about two cases each; in one segment, or parting where a segment ends."""
+    common = " ".join(f"rule {i}" for i in range(shared))
+    out = []
+    for v in range(count):
+        rest = " ".join(f"way {(v * 7 + i) % 100}" for i in range(own))
+        parts = [f"{common} {rest}"] if one_segment else [common, f" {rest}"]
+        system = tuple(Segment("system", part) for part in parts)
+        out += [LabelQuery((*system, *query(text).segments[1:]), LABELS[0]) for text in TEXTS[:2]]
+    return out
+
+
+@pytest.mark.parametrize("one_segment", [True, False])
+def test_variants_compute_what_they_share_once(one_segment: bool, make_engine: Callable[..., LocalEngine]) -> None:
+    queries = _variants(90, 30, 32, one_segment)
+    engine = make_engine()
+    prompts = [[t for s in engine._tokens.stretches(q.segments) for t in s.ids] for q in queries]
+    edges = len({tuple(p[:n]) for p in prompts for n in range(1, len(p) + 1)})
+    scores = engine.score(queries)
+    assert edges <= scores.usage.tokens_computed <= 1.03 * edges
+    plain = make_engine(packed=False).score(queries)
+    assert np.abs(np.exp(scores.logprobs) - np.exp(plain.logprobs)).max() <= 1e-4
+    assert np.ptp(np.exp(scores.logprobs[:, 0])) > 0.05, "prompts that all score alike would prove nothing"
+
+
+def test_prompts_in_one_call_score_as_they_do_alone_and_stay_resident(make_engine: Callable[..., LocalEngine]) -> None:
+    queries = _variants(60, 40, 6, True)
+    engine = make_engine(batch_tokens=64)
+    together = engine.score(queries)
+    assert engine.score(queries).usage.tokens_computed == engine.count_tokens(queries).marginal
+    alone = np.concatenate([make_engine().score(queries[i : i + 2]).logprobs for i in range(0, 12, 2)])
+    assert np.abs(np.exp(together.logprobs) - np.exp(alone)).max() <= 1e-4
+
+
+def test_a_prompt_on_its_own_scores_the_same_to_the_bit_whatever_was_cached(
+    make_engine: Callable[..., LocalEngine],
+) -> None:
+    queries = [_variants(60, 40, 6, False)[i : i + 2] for i in range(0, 12, 2)]
+    engine = make_engine()
+    forwards = [engine.score(q).logprobs for q in queries]
+    other = make_engine()
+    backwards = [other.score(q).logprobs for q in queries[::-1]][::-1]
+    assert np.array_equal(np.concatenate(forwards), np.concatenate(backwards))
 
 
 def test_questions_about_one_case_share_it(make_engine: Callable[..., LocalEngine]) -> None:
@@ -196,15 +242,17 @@ def test_running_out_of_memory_halves_the_batch(
     expected = engine.score(queries).logprobs
     real = engine._forward.hidden
 
-    def hidden(prefix: Any, trees: Any, nodes: Any) -> torch.Tensor:
+    def hidden(batch: Any) -> torch.Tensor:
+        trees = [tree for rows in batch for tree in rows.trees]
         if len(trees) > 2 or max(map(len, trees)) > 60:
             raise torch.OutOfMemoryError("no memory")
-        return real(prefix, trees, nodes)
+        return real(batch)
 
     monkeypatch.setattr(engine._forward, "hidden", hidden)
     scores = engine.score(queries)
     check_unjudged(scores, {9})
     assert np.allclose(scores.logprobs[:9], expected[:9], atol=1e-5)
+    assert engine.batch_tokens < 512, "the next call would run out of memory again"
 
 
 def test_models_without_a_system_turn_get_it_in_the_user_turn(make_engine: Callable[..., LocalEngine]) -> None:

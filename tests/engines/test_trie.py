@@ -7,8 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from promptopt.engines.batching import PreparedQuery, cut_batches, group_rows
+from promptopt.engines.prefixes import cut_prefix
 from promptopt.engines.tokenization import Stretch, TokenIds
-from promptopt.engines.trie import MAX_CHUNK_TOKENS, MIN_CHUNK_TOKENS, TokenTree, add_label_steps, split_prefix
+from promptopt.engines.trie import TokenTree, add_label_steps
 from promptopt.engines.truncation import fit, middle_out
 
 ids = st.lists(st.integers(0, 3), max_size=12).map(tuple)
@@ -66,40 +67,19 @@ stretches = st.lists(st.integers(0, 700), min_size=1, max_size=8).flatmap(
 )
 
 
-@given(stretches)
-def test_splitting_a_prefix_loses_nothing(parts: tuple[Stretch, ...]) -> None:
-    chunks, rest = split_prefix(parts)
-    joined = tuple(t for chunk in chunks for t in chunk) + tuple(t for s in rest for t in s.ids)
-    assert joined == tuple(t for s in parts for t in s.ids)
-    assert rest, "nothing is left to answer from"
-    first = next((i for i, s in enumerate(parts) if s.from_case), len(parts) - 1)
-    assert rest == list(parts[first:])
-    assert all(MIN_CHUNK_TOKENS <= len(chunk) <= MAX_CHUNK_TOKENS for chunk in chunks[:-1])
-    assert all(0 < len(chunk) <= MAX_CHUNK_TOKENS for chunk in chunks)
-
-
-@given(stretches, stretches)
-def test_prefixes_that_begin_alike_share_their_first_chunks(a: tuple[Stretch, ...], b: tuple[Stretch, ...]) -> None:
-    common = tuple(Stretch(tuple(range(80)), False) for _ in range(3))
-    one, other = (
-        split_prefix((*common, *a, Stretch((1,), True)))[0],
-        split_prefix((*common, *b, Stretch((1,), True)))[0],
-    )
-    assert one[:3] == other[:3] == tuple(s.ids for s in common)
-
-
 @given(st.lists(st.tuples(ids, ids, ids), min_size=1, max_size=30), st.integers(16, 64))
 def test_batches_hold_every_query_once(parts: list[tuple[TokenIds, TokenIds, TokenIds]], limit: int) -> None:
     queries = [
-        PreparedQuery(i, (prefix,), trunk, (*branch, 8), ((1,), (2,)))
+        PreparedQuery(i, cut_prefix([prefix]), trunk, (*branch, 8), ((1,), (2,)))
         for i, (prefix, trunk, branch) in enumerate(parts)
     ]
     seen: list[int] = []
-    for rows in group_rows(queries).values():
-        for batch in cut_batches(rows, limit):
-            assert len(batch) == 1 or sum(len(row.tree) for row in batch) <= limit
-            assert len(batch) * max(len(row.tree) for row in batch) <= max(2 * limit, len(batch[-1].tree))
-            seen.extend(number for row in batch for number, _ in row.queries)
+    order: list[TokenIds] = []
+    for batch in cut_batches(group_rows(queries), limit):
+        assert len(batch) == 1 or sum(len(row.tree) for row in batch) <= limit
+        seen.extend(number for row in batch for number, _ in row.queries)
+        order.extend(row.prefix.tokens for row in batch)
+    assert order == sorted(order), "prefixes that begin alike are not neighbours"
     assert sorted(seen) == list(range(len(queries)))
 
 

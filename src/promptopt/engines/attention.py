@@ -1,42 +1,22 @@
 """Attention of token trees over a shared prefix, in two parts merged by their log-sum-exp.
 
-All queries of a batch are packed into one sequence without padding. Every token attends to the whole prefix (one matrix
-product per key-value head, the prefix never copied) and to its own ancestors in its row. Merging partial attentions by
-log-sum-exp is exact; the method is that of FlashDecoding and Hydragen (Juravsky et al. 2024, arXiv 2402.05099).
+All queries of a batch are packed into one sequence without padding. Every token attends to the stretches of its prefix
+(one matrix product per key-value head and stretch, for all rows that share the stretch) and to its own ancestors in its
+row. Merging partial attentions by log-sum-exp is exact; the method is that of FlashDecoding and Hydragen (Juravsky et
+al. 2024, arXiv 2402.05099), over a tree of prefixes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from promptopt.engines.plans import RowBucket, RowCache, TreePlan
+
 NAME = "promptopt_tree"
-LayerKV = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass(slots=True)
-class TreePlan:
-    """How the packed tokens of one forward pass attend.
-
-    Attributes:
-        prefix: Per layer keys and values of the shared prefix, each (kv heads, prefix tokens, head size); empty when
-            there is no prefix.
-        gather: int64 (rows, longest row): packed position of each row's tokens, padded with the row's last.
-        scatter: int64 (tokens,): position of each packed token in the flattened ``gather``.
-        bias: float32 (rows or 1, longest row, longest row): 0 where a token may attend, -inf elsewhere; one for all
-            rows when none of them branches.
-        capture: When not None, the pass's own keys and values are appended here, layer by layer.
-    """
-
-    prefix: list[LayerKV]
-    gather: torch.Tensor
-    scatter: torch.Tensor
-    bias: torch.Tensor
-    capture: list[LayerKV] | None = field(default=None)
+_SCORE_ELEMENTS = 1 << 26  # float32 scores that the plain path holds at a time: 256 MiB
 
 
 ACTIVE_PLAN: ContextVar[TreePlan] = ContextVar("active_tree_plan")
@@ -72,101 +52,121 @@ def tree_attention(
     kv_heads, tokens, size = key.shape[1:]
     shared = query.shape[1] // kv_heads
     grouped = query[0].reshape(kv_heads, shared, tokens, size)
-    out, lse = _within_rows(grouped, key[0], value[0], plan, scale)
-    if plan.prefix:
-        prefix_key, prefix_value = plan.prefix[int(module.layer_idx)]  # type: ignore[arg-type]
-        flat = grouped.reshape(kv_heads, shared * tokens, size)
-        over, over_lse = _over_prefix(flat, prefix_key, prefix_value, scale)
-        over = over.reshape(kv_heads, shared, tokens, size)
-        weight = torch.sigmoid(over_lse.reshape(kv_heads, shared, tokens) - lse).unsqueeze(-1).to(out.dtype)
-        out = torch.lerp(out, over, weight)
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    if plan.rows is not None:
+        out, lse = _over_rows(grouped, key[0], value[0], plan.rows, layer, scale)
+    else:
+        out, lse = _within_rows(grouped, key[0], value[0], plan, scale)
+    for span in plan.spans:
+        prefix_key, prefix_value = span.layers[layer]
+        width = span.stop - span.start
+        flat = grouped[:, :, span.start : span.stop].reshape(kv_heads, shared * width, size)
+        over, over_lse = over_prefix(flat, prefix_key, prefix_value, scale)
+        over = over.reshape(kv_heads, shared, width, size)
+        over_lse = over_lse.reshape(kv_heads, shared, width)
+        own, own_lse = out[:, :, span.start : span.stop], lse[:, :, span.start : span.stop]
+        weight = torch.sigmoid(over_lse - own_lse).unsqueeze(-1).to(out.dtype)
+        merged, merged_lse = torch.lerp(own, over, weight), torch.logaddexp(own_lse, over_lse)
+        if width == tokens:
+            out, lse = merged, merged_lse
+        else:
+            own.copy_(merged)
+            own_lse.copy_(merged_lse)
     return out.reshape(kv_heads * shared, tokens, size).transpose(0, 1).unsqueeze(0), None
 
 
-def _over_prefix(
+def over_prefix(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unmasked attention: outputs (kv heads, queries, head size) and float32 log-sum-exp (kv heads, queries)."""
+    """Unmasked attention by the fastest kernel that also tells its log-sum-exp.
+
+    Args:
+        query: (kv heads, queries, head size).
+        key: (kv heads, prefix tokens, head size).
+        value: Same shape as ``key``.
+        scale: Factor on the scores.
+
+    Returns:
+        Outputs (kv heads, queries, head size) and float32 log-sum-exp (kv heads, queries).
+    """
+    q, k, v = query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0)
+    aten = torch.ops.aten
     if query.device.type == "cpu":
-        out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query.unsqueeze(0), key.unsqueeze(0), value.unsqueeze(0), 0.0, False, scale=scale
-        )
-        return out[0], lse[0].float()
-    scores = torch.matmul(query, key.transpose(-1, -2)).float().mul_(scale)
-    lse = torch.logsumexp(scores, dim=-1)
-    weights = scores.sub_(lse.unsqueeze(-1)).exp_().to(value.dtype)
-    return torch.matmul(weights, value), lse
+        out, lse = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, False, scale=scale)
+    elif query.dtype in (torch.float16, torch.bfloat16) and query.shape[-1] % 8 == 0 and query.shape[-1] <= 256:
+        out, lse = aten._scaled_dot_product_flash_attention(q, k, v, 0.0, False, False, scale=scale)[:2]
+    elif query.shape[-1] % 4 == 0:
+        out, lse = aten._scaled_dot_product_efficient_attention(q, k, v, None, True, 0.0, False, scale=scale)[:2]
+    else:
+        return over_prefix_plainly(query, key, value, scale)
+    return out[0], lse[0, :, : query.shape[1]].float()  # the kernels pad the log-sum-exp
+
+
+def over_prefix_plainly(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`over_prefix` in plain matrix products, in stretches that keep the scores' memory small."""
+    outs, sums = [], []
+    step = max(1, _SCORE_ELEMENTS // (key.shape[0] * key.shape[1]))
+    for start in range(0, query.shape[1], step):
+        scores = torch.matmul(query[:, start : start + step], key.transpose(-1, -2)).float().mul_(scale)
+        lse = torch.logsumexp(scores, dim=-1)
+        weights = scores.sub_(lse.unsqueeze(-1)).exp_().to(value.dtype)
+        outs.append(torch.matmul(weights, value))
+        sums.append(lse)
+    return torch.cat(outs, 1), torch.cat(sums, 1)
 
 
 def _within_rows(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: TreePlan, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention of each token to its ancestors and itself: (kv heads, shared, tokens, head size) and its lse."""
-    rows, longest = plan.gather.shape
+    parts = [_within_bucket(query, key, value, bucket, scale) for bucket in plan.buckets]
+    if plan.whole:
+        return parts[0]
+    out = torch.empty_like(query, memory_format=torch.contiguous_format)
+    lse = torch.empty(query.shape[:-1], dtype=torch.float32, device=query.device)
+    for bucket, (own, own_lse) in zip(plan.buckets, parts, strict=True):
+        out[:, :, bucket.packed] = own
+        lse[:, :, bucket.packed] = own_lse
+    return out, lse
+
+
+def _within_bucket(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bucket: RowBucket, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    rows, longest = bucket.gather.shape
     kv_heads, shared, _, size = query.shape
-    flat = plan.gather.reshape(-1)
+    flat = bucket.gather.reshape(-1)
     q = query.index_select(2, flat).reshape(kv_heads, shared, rows, longest, size)
     k = key.index_select(1, flat).reshape(kv_heads, 1, rows, longest, size)
     v = value.index_select(1, flat).reshape(kv_heads, 1, rows, longest, size)
     scores = torch.matmul(q, k.transpose(-1, -2)).float().mul_(scale)
-    scores += plan.bias
+    scores += bucket.bias
     lse = torch.logsumexp(scores, dim=-1)
     weights = scores.sub_(lse.unsqueeze(-1)).exp_().to(v.dtype)
     out = torch.matmul(weights, v).reshape(kv_heads, shared, rows * longest, size)
     lse = lse.reshape(kv_heads, shared, rows * longest)
-    return out.index_select(2, plan.scatter), lse.index_select(2, plan.scatter)
+    return out.index_select(2, bucket.padded), lse.index_select(2, bucket.padded)
 
 
-def causal_plan(tokens: int, prefix: list[LayerKV], device: torch.device) -> TreePlan:
-    """A plan for one plain sequence that continues the prefix and whose keys and values are captured."""
-    index = torch.arange(tokens, device=device)
-    return TreePlan(prefix, index.unsqueeze(0), index, _bias(_causal(tokens)).to(device), capture=[])
-
-
-def tree_plan(parents: Sequence[Sequence[int]], prefix: list[LayerKV], device: torch.device) -> TreePlan:
-    """A plan for packed rows.
-
-    Args:
-        parents: For each row the parent of each token within the row, -1 for a first token; parents come before their
-            children.
-        prefix: Keys and values of the shared prefix per layer.
-        device: Where the plan is used.
-
-    Returns:
-        The plan; row r's tokens follow those of row r - 1 in the packed sequence.
-    """
-    lengths = torch.tensor([len(row) for row in parents])
-    longest = int(lengths.max())
-    column = torch.arange(longest)
-    starts = (lengths.cumsum(0) - lengths).unsqueeze(1)
-    # Padding repeats the row's own last token: its values must stay out of other rows even when they are NaN.
-    gather = starts + torch.minimum(column, lengths.unsqueeze(1) - 1)
-    real = column < lengths.unsqueeze(1)
-    scatter = real.flatten().nonzero().squeeze(1)
-    allowed = _causal(longest)
-    branching = [r for r, row in enumerate(parents) if any(parent != i - 1 for i, parent in enumerate(row))]
-    if branching:
-        allowed = allowed.repeat(len(parents), 1, 1)
-        for r in branching:
-            allowed[r] = _ancestors(parents[r], longest)
-    return TreePlan(prefix, gather.to(device), scatter.to(device), _bias(allowed).to(device))
-
-
-def _causal(tokens: int) -> torch.Tensor:
-    return torch.ones(1, tokens, tokens, dtype=torch.bool).tril_()
-
-
-def _ancestors(parents: Sequence[int], longest: int) -> torch.Tensor:
-    """True where a token may attend; padding attends to itself, since a row masked throughout would be NaN."""
-    allowed = torch.eye(longest, dtype=torch.bool)
-    for node, parent in enumerate(parents):
-        if parent >= 0:
-            allowed[node] |= allowed[parent]
-    return allowed
-
-
-def _bias(allowed: torch.Tensor) -> torch.Tensor:
-    return torch.zeros(allowed.shape, dtype=torch.float32).masked_fill_(~allowed, float("-inf"))
+def _over_rows(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: RowCache, layer: int, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of each row's newest token to the row, itself included; its key and value join the cache."""
+    keys, values = rows.layers[layer]
+    count = query.shape[2]
+    index = torch.arange(count, device=query.device)
+    keys[index, :, rows.lengths] = key.transpose(0, 1)
+    values[index, :, rows.lengths] = value.transpose(0, 1)
+    longest = int(rows.lengths.max()) + 1
+    k, v = keys[:, :, :longest], values[:, :, :longest]
+    scores = torch.matmul(query.permute(2, 0, 1, 3), k.transpose(-1, -2)).float().mul_(scale)
+    beyond = torch.arange(longest, device=query.device) > rows.lengths.unsqueeze(1)
+    scores.masked_fill_(beyond[:, None, None], float("-inf"))
+    lse = torch.logsumexp(scores, dim=-1)
+    weights = scores.sub_(lse.unsqueeze(-1)).exp_().to(v.dtype)
+    return torch.matmul(weights, v).permute(1, 2, 0, 3), lse.permute(1, 2, 0).contiguous()
 
 
 def register() -> None:

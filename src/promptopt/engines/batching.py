@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from promptopt.engines.prefixes import Prefix
 from promptopt.engines.tokenization import TokenIds
-from promptopt.engines.trie import LabelStep, PrefixChunks, TokenTree, add_label_steps
+from promptopt.engines.trie import LabelStep, TokenTree, add_label_steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class PreparedQuery:
     """
 
     number: int
-    prefix: PrefixChunks
+    prefix: Prefix
     trunk: TokenIds
     branch: TokenIds
     labels: tuple[TokenIds, ...]
@@ -33,10 +34,12 @@ class Row:
     """The queries about one case after one prefix.
 
     Attributes:
+        prefix: What comes before the case.
         tree: The tokens that answer them.
         queries: For each query its number, and for each of its labels the decisions that lead to it.
     """
 
+    prefix: Prefix
     tree: TokenTree = field(default_factory=TokenTree)
     queries: list[tuple[int, list[list[LabelStep]]]] = field(default_factory=list)
 
@@ -46,27 +49,33 @@ class Row:
         return sorted({step.node for _, labels in self.queries for path in labels for step in path})
 
 
-def group_rows(queries: Iterable[PreparedQuery]) -> dict[PrefixChunks, list[Row]]:
-    """Rows by shared prefix, both in order of first appearance."""
-    by_prefix: dict[PrefixChunks, dict[TokenIds, Row]] = {}
+def group_rows(queries: Iterable[PreparedQuery]) -> dict[TokenIds, list[Row]]:
+    """Rows by the tokens of their prefix, prefixes in lexicographic order: those that begin alike are neighbours."""
+    by_prefix: dict[TokenIds, dict[TokenIds, Row]] = {}
     for query in queries:
-        row = by_prefix.setdefault(query.prefix, {}).setdefault(query.trunk, Row())
+        rows = by_prefix.setdefault(query.prefix.tokens, {})
+        row = rows.get(query.trunk)
+        if row is None:
+            row = rows[query.trunk] = Row(query.prefix)
         end = row.tree.extend(row.tree.extend(-1, query.trunk), query.branch)
         row.queries.append((query.number, add_label_steps(row.tree, end, query.labels)))
-    return {prefix: list(rows.values()) for prefix, rows in by_prefix.items()}
+    return {tokens: list(by_prefix[tokens].values()) for tokens in sorted(by_prefix)}
 
 
-def cut_batches(rows: Sequence[Row], batch_tokens: int) -> Iterator[list[Row]]:
-    """Rows sorted by length, in batches of at most ``batch_tokens`` tokens (a longer row goes alone)."""
+def cut_batches(groups: Mapping[TokenIds, list[Row]], batch_tokens: int) -> Iterator[list[Row]]:
+    """Batches of at most ``batch_tokens`` tokens (a longer row goes alone).
+
+    Within a prefix rows are sorted by length, so that padding within a batch is small. What a prefix leaves over goes
+    into one batch with what the prefixes after it bring: prefixes keep their order and stand together in a batch.
+    """
     current: list[Row] = []
     size = 0
-    for row in sorted(rows, key=lambda r: len(r.tree)):
-        # Attention within rows is padded to the longest row, which is the next one.
-        padded = (len(current) + 1) * len(row.tree)
-        if current and (size + len(row.tree) > batch_tokens or padded > 2 * batch_tokens):
-            yield current
-            current, size = [], 0
-        current.append(row)
-        size += len(row.tree)
+    for rows in groups.values():
+        for row in sorted(rows, key=lambda r: len(r.tree)):
+            if current and size + len(row.tree) > batch_tokens:
+                yield current
+                current, size = [], 0
+            current.append(row)
+            size += len(row.tree)
     if current:
         yield current

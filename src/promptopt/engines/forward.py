@@ -1,184 +1,236 @@
-"""Forward passes: prefix chunks into a cache of keys and values, packed token trees into label scores."""
+"""Forward passes: prefixes into a cache of keys and values, packed token trees into hidden states."""
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from promptopt.engines import attention
-from promptopt.engines.attention import LayerKV
-from promptopt.engines.trie import PrefixChunks, TokenTree
+from promptopt.engines.hardware import Stopwatch
+from promptopt.engines.plans import LayerKV, PrefixSpan, TreePlan, tree_plan
+from promptopt.engines.prefix_cache import PrefixCache, PrefixPiece
+from promptopt.engines.prefixes import Prefix, parting_points
+from promptopt.engines.tokenization import TokenIds
+from promptopt.engines.trie import TokenTree
 
 BATCHED_MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3", "mistral", "granite", "olmo2", "smollm3"})
+_PIECES_PER_PASS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixRows:
+    """Rows after one prefix.
+
+    Attributes:
+        prefix: What they share.
+        trees: The rows.
+        nodes: For each row the nodes whose hidden states are wanted; -1 is the end of the prefix, wanted only where
+            there is one.
+    """
+
+    prefix: Prefix
+    trees: Sequence[TokenTree]
+    nodes: Sequence[Sequence[int]]
 
 
 class TreeForward(Protocol):
-    """Runs token trees after a shared prefix and returns the hidden states after chosen nodes."""
+    """Runs token trees after shared prefixes and returns the hidden states after chosen nodes."""
 
     tokens_computed: int
-    seconds: float
 
-    def hidden(self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]) -> torch.Tensor:
+    @property
+    def seconds(self) -> float:
+        """Time spent in the model so far; waits for the device."""
+        ...
+
+    def announce(self, prefixes: Sequence[Prefix]) -> None:
+        """Says which prefixes the coming batches have, so that what they share can be computed once."""
+        ...
+
+    def hidden(self, batch: Sequence[PrefixRows]) -> torch.Tensor:
         """Hidden states.
 
         Args:
-            prefix: Chunks of the shared prefix.
-            trees: The rows.
-            nodes: For each row the nodes wanted; -1 is the end of the prefix, wanted only where there is one.
+            batch: Rows by prefix, in the order of the announcement.
 
         Returns:
-            (wanted nodes of all rows, hidden size), row by row in the order of ``nodes``.
+            (wanted nodes of all rows, hidden size), in the order of the batch.
         """
+        ...
+
+    def release(self) -> None:
+        """Gives back what memory it can spare."""
         ...
 
 
 class SharedPrefixForward:
-    """The fast path: one packed sequence without padding, prefix attention without copies.
+    """The fast path: one packed sequence without padding, prefix attention without copies per case.
 
     Args:
         model: A causal language model whose attention is plain causal attention (see :func:`supports_trees`).
         prefix_bytes: Memory that prefix keys and values may occupy; the least recently used are dropped first.
+
+    Attributes:
+        device: Where the model runs.
     """
 
     def __init__(self, model: Any, prefix_bytes: int) -> None:
         attention.register()
         model.set_attn_implementation(attention.NAME)
-        self._body = _body(model)
-        self._device: torch.device = next(model.parameters()).device
-        self._dtype: torch.dtype = next(model.parameters()).dtype
+        self._body = decoder_body(model)
+        self.device: torch.device = next(model.parameters()).device
+        self._clock = Stopwatch(self.device)
         self._cache = PrefixCache(prefix_bytes)
+        self._parts: Mapping[TokenIds, tuple[int, ...]] = {}
+        self._joined: dict[tuple[int, ...], tuple[Sequence[PrefixPiece], list[LayerKV]]] = {}
         self.tokens_computed = 0
-        self.seconds = 0.0
 
-    def hidden(self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]) -> torch.Tensor:
-        layers, last = self._prefix(prefix)
-        states = [] if last is None else [last.unsqueeze(0)]
-        filled = [tree for tree in trees if len(tree)]
-        if filled:
-            plan = attention.tree_plan([tree.parents for tree in filled], layers, self._device)
-            start = sum(len(chunk) for chunk in prefix)
-            tokens = [token for tree in filled for token in tree.tokens]
-            positions = [start + depth for tree in filled for depth in tree.depths]
-            states.append(self._run(tokens, positions, plan))
-        wanted: list[int] = []
-        offset = 0 if last is None else 1
-        for tree, row in zip(trees, nodes, strict=True):
-            wanted.extend(0 if node < 0 else offset + node for node in row)
-            offset += len(tree)
-        return torch.cat(states)[torch.tensor(wanted, device=self._device)]
+    @property
+    def seconds(self) -> float:
+        return self._clock.seconds
 
-    def _prefix(self, chunks: PrefixChunks) -> tuple[list[LayerKV], torch.Tensor | None]:
-        """Keys and values of the whole prefix per layer, and the hidden state after its last token."""
-        known = len(chunks)
-        while known and self._cache.get(chunks[:known]) is None:
-            known -= 1
-        found = self._cache.get(chunks[:known]) if known else None
-        layers, last = found if found else ([], None)
-        for end in range(known + 1, len(chunks) + 1):
-            chunk = chunks[end - 1]
-            start = sum(len(c) for c in chunks[: end - 1])
-            plan = attention.causal_plan(len(chunk), layers, self._device)
-            states = self._run(list(chunk), list(range(start, start + len(chunk))), plan)
-            own = plan.capture or []
-            if layers:
-                own = [(torch.cat([k, a], 1), torch.cat([v, b], 1)) for (k, v), (a, b) in zip(layers, own, strict=True)]
-            layers, last = own, states[-1].clone()
-            self._cache.put(chunks[:end], layers, last)
-        return layers, last
+    def announce(self, prefixes: Sequence[Prefix]) -> None:
+        self._parts = parting_points(p.tokens for p in prefixes)
+        self._joined = {}
 
-    def _run(self, tokens: list[int], positions: list[int], plan: attention.TreePlan) -> torch.Tensor:
-        began = time.perf_counter()
+    def hidden(self, batch: Sequence[PrefixRows]) -> torch.Tensor:
+        paths = self._ready([rows.prefix for rows in batch])
+        filled = [[tree for tree in rows.trees if len(tree)] for rows in batch]
+        states: list[torch.Tensor] = []
+        if any(filled):
+            spans = self._spans(paths, [sum(map(len, trees)) for trees in filled])
+            plan = tree_plan([tree.parents for trees in filled for tree in trees], spans, self.device)
+            tokens = [token for trees in filled for tree in trees for token in tree.tokens]
+            positions = [
+                len(rows.prefix) + depth
+                for rows, trees in zip(batch, filled, strict=True)
+                for tree in trees
+                for depth in tree.depths
+            ]
+            states.append(self.run(tokens, positions, plan))
+        ends = [path[-1].last.unsqueeze(0) for path in paths if path and path[-1].last is not None]
+        wanted = _wanted(batch, sum(map(len, (t for trees in filled for t in trees))))
+        return torch.cat(states + ends)[torch.tensor(wanted, device=self.device)]
+
+    def prefix_spans(self, prefixes: Sequence[Prefix], widths: Sequence[int]) -> list[PrefixSpan]:
+        """Computes prefixes that are not resident and says which packed tokens attend to what.
+
+        Args:
+            prefixes: In the order of the announcement.
+            widths: For each the number of packed tokens that come after it.
+        """
+        return self._spans(self._ready(prefixes), widths)
+
+    def run(self, tokens: Sequence[int], positions: Sequence[int], plan: TreePlan) -> torch.Tensor:
+        """One pass over packed tokens: hidden states (tokens, hidden size)."""
+        index = torch.tensor([tokens, positions])
+        if self.device.type == "cuda":
+            index = index.pin_memory().to(self.device, non_blocking=True)
         token = attention.ACTIVE_PLAN.set(plan)
         try:
-            states: torch.Tensor = self._body(
-                input_ids=torch.tensor([tokens], device=self._device),
-                position_ids=torch.tensor([positions], device=self._device),
-                use_cache=False,
-            ).last_hidden_state[0]
+            with self._clock:
+                states: torch.Tensor = self._body(
+                    input_ids=index[0:1], position_ids=index[1:2], use_cache=False
+                ).last_hidden_state[0]
         finally:
             attention.ACTIVE_PLAN.reset(token)
-        _wait(self._device)
-        self.seconds += time.perf_counter() - began
         self.tokens_computed += len(tokens)
         return states
 
+    def release(self) -> None:
+        self._joined = {}
+        self._cache.shrink(budget_bytes=0)
 
-class PrefixCache:
-    """Keys and values of prefixes, the least recently used dropped when the budget is full."""
+    def _ready(self, prefixes: Sequence[Prefix]) -> list[list[PrefixPiece]]:
+        """The computed pieces of every prefix."""
+        paths = [self._cache.pieces(p, self._parts.get(p.tokens, ())) for p in prefixes]
+        in_use = [path[-1] for path in paths if path]
+        missing = list({id(p): p for path in paths for p in path if not p.layers}.values())
+        while missing:
+            ready = [p for p in missing if p.parent is None or p.parent.layers]
+            for group in _by_size(ready):
+                self._compute(group)
+            missing = [p for p in missing if not p.layers]
+            self._cache.shrink(in_use)
+        return paths
 
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget = budget_bytes
-        self._entries: OrderedDict[PrefixChunks, tuple[list[LayerKV], torch.Tensor]] = OrderedDict()
-        self._bytes = 0
+    def _compute(self, pieces: Sequence[PrefixPiece]) -> None:
+        """Keys and values of pieces whose parents are computed, in one pass."""
+        above = [piece.path()[:-1] for piece in pieces]
+        widths = [len(piece.tokens) for piece in pieces]
+        chains = [list(range(-1, width - 1)) for width in widths]
+        plan = tree_plan(chains, self._spans(above, widths), self.device)
+        plan.capture = []
+        tokens = [token for piece in pieces for token in piece.tokens]
+        positions = [position for piece in pieces for position in range(piece.start, piece.end)]
+        states = self.run(tokens, positions, plan)
+        start = 0
+        for piece, width in zip(pieces, widths, strict=True):
+            stop = start + width
+            whole = len(pieces) == 1
+            layers = [
+                (k, v) if whole else (k[:, start:stop].clone(), v[:, start:stop].clone()) for k, v in plan.capture
+            ]
+            self._cache.put(piece, layers, states[stop - 1].clone())
+            start = stop
 
-    def get(self, key: PrefixChunks) -> tuple[list[LayerKV], torch.Tensor] | None:
-        """The entry, now the most recently used, or None."""
-        if key in self._entries:
-            self._entries.move_to_end(key)
-        return self._entries.get(key)
+    def _spans(self, paths: Sequence[Sequence[PrefixPiece]], widths: Sequence[int]) -> list[PrefixSpan]:
+        """Pieces that the same packed tokens attend to are joined, and every piece is attended to once."""
+        covers: dict[int, list[int]] = {}
+        pieces: dict[int, PrefixPiece] = {}
+        start = 0
+        for path, width in zip(paths, widths, strict=True):
+            for piece in path if width else ():
+                pieces[id(piece)] = piece
+                covers.setdefault(id(piece), [start, start])[1] = start + width
+            start += width
+        grouped: dict[tuple[int, int], list[PrefixPiece]] = {}
+        for key, (first, stop) in covers.items():
+            grouped.setdefault((first, stop), []).append(pieces[key])
+        spans = []
+        joined, self._joined = self._joined, {}
+        for (first, stop), group in grouped.items():
+            ids = tuple(map(id, group))
+            # The pieces are held beside their join: an id says who a piece is only for as long as it lives.
+            self._joined[ids] = joined.get(ids) or (group, _join(group))
+            spans.append(PrefixSpan(first, stop, self._joined[ids][1]))
+        return spans
 
-    def put(self, key: PrefixChunks, layers: list[LayerKV], last: torch.Tensor) -> None:
-        """Keeps an entry; one larger than the whole budget is kept alone until the next arrives."""
-        self._entries[key] = (layers, last)
-        self._bytes += _size(layers)
-        while self._bytes > self._budget and len(self._entries) > 1:
-            _, (dropped, _) = self._entries.popitem(last=False)
-            self._bytes -= _size(dropped)
+
+def _wanted(batch: Sequence[PrefixRows], packed: int) -> list[int]:
+    """Rows of the packed states, which the ends of the batch's prefixes follow."""
+    wanted: list[int] = []
+    offset, end = 0, packed
+    for rows in batch:
+        for tree, nodes in zip(rows.trees, rows.nodes, strict=True):
+            wanted.extend(end if node < 0 else offset + node for node in nodes)
+            offset += len(tree)
+        end += bool(len(rows.prefix))
+    return wanted
 
 
-class PaddedForward:
-    """The plain path for any architecture: every branch is a sequence of its own, padded to the longest.
+def _join(pieces: Sequence[PrefixPiece]) -> list[LayerKV]:
+    """Keys and values of pieces that follow one another, per layer."""
+    if len(pieces) == 1:
+        return pieces[0].layers
+    layers = zip(*(piece.layers for piece in pieces), strict=True)
+    return [(torch.cat([k for k, _ in layer], 1), torch.cat([v for _, v in layer], 1)) for layer in layers]
 
-    Slower, and the reference that the fast path is tested against.
 
-    Args:
-        model: A causal language model.
-        pad_id: Token that fills the ends of shorter sequences; masked, so any will do.
-        batch_tokens: Tokens per forward pass, padding included; one sequence at least.
-    """
-
-    def __init__(self, model: Any, pad_id: int, batch_tokens: int) -> None:
-        if model.config._attn_implementation == attention.NAME:
-            model.set_attn_implementation("sdpa")
-        self._body = _body(model)
-        self._device: torch.device = next(model.parameters()).device
-        self._pad = pad_id
-        self._batch_tokens = batch_tokens
-        self.tokens_computed = 0
-        self.seconds = 0.0
-
-    def hidden(self, prefix: PrefixChunks, trees: Sequence[TokenTree], nodes: Sequence[Sequence[int]]) -> torch.Tensor:
-        shared = [token for chunk in prefix for token in chunk]
-        paths = [shared + _path(tree, node) for tree, row in zip(trees, nodes, strict=True) for node in row]
-        by_length = sorted(range(len(paths)), key=lambda i: len(paths[i]))
-        states: dict[int, torch.Tensor] = {}
-        while by_length:
-            longest = len(paths[by_length[-1]])
-            batch = by_length[-max(1, self._batch_tokens // longest) :]
-            del by_length[-len(batch) :]
-            states.update(zip(batch, self._run([paths[i] for i in batch]), strict=True))
-        return torch.stack([states[i] for i in range(len(paths))])
-
-    def _run(self, sequences: list[list[int]]) -> torch.Tensor:
-        """Hidden states after the last token of each sequence: (sequences, hidden size)."""
-        lengths = torch.tensor([len(s) for s in sequences])
-        ids = torch.full((len(sequences), int(lengths.max())), self._pad)
-        for i, sequence in enumerate(sequences):
-            ids[i, : len(sequence)] = torch.tensor(sequence)
-        mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
-        began = time.perf_counter()
-        states: torch.Tensor = self._body(
-            input_ids=ids.to(self._device), attention_mask=mask.to(self._device), use_cache=False
-        ).last_hidden_state
-        last = states[torch.arange(len(sequences), device=self._device), (lengths - 1).to(self._device)]
-        _wait(self._device)
-        self.seconds += time.perf_counter() - began
-        self.tokens_computed += ids.numel()
-        return last
+def _by_size(pieces: Sequence[PrefixPiece]) -> list[list[PrefixPiece]]:
+    """Pieces in groups for one pass; those after one parent side by side, since a span covers neighbours."""
+    groups: list[list[PrefixPiece]] = []
+    size = 0
+    for piece in pieces:
+        if not groups or size + len(piece.tokens) > _PIECES_PER_PASS:
+            groups.append([])
+            size = 0
+        groups[-1].append(piece)
+        size += len(piece.tokens)
+    return groups
 
 
 def supports_trees(model: Any) -> bool:
@@ -191,24 +243,7 @@ def supports_trees(model: Any) -> bool:
     return config.model_type in BATCHED_MODEL_TYPES and not window and not follows_length
 
 
-def _body(model: Any) -> Any:
+def decoder_body(model: Any) -> Any:
     """The model without its output head; Llama 4 misnames its own base model, which is then ``model.model``."""
     body = model.get_decoder()
     return model.model if body is model else body
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _path(tree: TokenTree, node: int) -> list[int]:
-    tokens: list[int] = []
-    while node >= 0:
-        tokens.append(tree.tokens[node])
-        node = tree.parents[node]
-    return tokens[::-1]
-
-
-def _size(layers: list[LayerKV]) -> int:
-    return sum(t.numel() * t.element_size() for pair in layers for t in pair)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import time
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -71,3 +74,73 @@ def cpu_has_bfloat16() -> bool:
         if line.lower().startswith(("flags", "features")):
             return bool(_BF16_FLAGS & set(line.split(":", 1)[1].split()))
     return False
+
+
+def choose_batch_tokens(wanted: int, config: Any, device: torch.device, dtype: torch.dtype) -> int:
+    """Tokens per forward pass.
+
+    Args:
+        wanted: What the user asked for; 0 chooses.
+        config: The model's text configuration.
+        device: Where it runs.
+        dtype: Format of its activations.
+
+    Returns:
+        On a processor 512, beyond which activations leave its caches and nothing is won; on CUDA what half of the free
+        memory holds, between 1,024 and 32,768.
+    """
+    if wanted:
+        return wanted
+    if device.type != "cuda":
+        return 512
+    free, _ = torch.cuda.mem_get_info(device)
+    inner = getattr(config, "intermediate_size", 0) or 4 * config.hidden_size
+    # Per token: residual, norms and projections, the feed-forward block, and float32 scores within rows of 512 tokens.
+    activations = (10 * config.hidden_size + 3 * inner) * torch.finfo(dtype).bits // 8
+    per_token = activations + 2 * 4 * 512 * config.num_attention_heads
+    return max(1024, min(32768, int(free / 2 / per_token)))
+
+
+class Stopwatch:
+    """Adds up time spent on a device, without making it wait until somebody asks.
+
+    Args:
+        device: On CUDA time is taken by events on the current stream, elsewhere by the clock.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._on_cuda = device.type == "cuda"
+        self._seconds = 0.0
+        self._began = 0.0
+        self._pairs: list[tuple[Any, Any]] = []
+
+    def __enter__(self) -> Stopwatch:
+        if self._on_cuda:
+            self._pairs.append((_event(), _event()))
+            self._pairs[-1][0].record()
+        else:
+            self._began = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._on_cuda:
+            self._seconds += time.perf_counter() - self._began
+        elif kind is None:
+            self._pairs[-1][1].record()
+        else:
+            self._pairs.pop()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far; waits for the device."""
+        if self._pairs:
+            self._pairs[-1][1].synchronize()
+            self._seconds += sum(first.elapsed_time(last) for first, last in self._pairs) / 1000
+            self._pairs = []
+        return self._seconds
+
+
+def _event() -> Any:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

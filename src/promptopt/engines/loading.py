@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ class LoadedModel:
     weights_digest: str
 
 
-def load_model(source: str, *, revision: str, device: torch.device, dtype: torch.dtype) -> LoadedModel:
+def load_model(
+    source: str, *, revision: str, device: torch.device, dtype: torch.dtype, quantization: str = ""
+) -> LoadedModel:
     """Loads model and tokenizer.
 
     Args:
@@ -43,6 +46,7 @@ def load_model(source: str, *, revision: str, device: torch.device, dtype: torch
         revision: Hub revision; empty for the default branch.
         device: Where the model runs.
         dtype: Format of weights and activations.
+        quantization: ``bitsandbytes-8bit``, ``bitsandbytes-4bit``, ``torchao-int8``, or an empty string.
 
     Raises:
         EngineError: There is no such folder or hub model, it has no safetensors weights, or its tokenizer and its
@@ -63,7 +67,7 @@ def load_model(source: str, *, revision: str, device: torch.device, dtype: torch
             remedy="convert the weights to safetensors; other formats can run code and are not loaded",
         )
     try:
-        model, tokenizer = _load(folder, device, dtype)
+        model, tokenizer = _load(folder, device, dtype, quantization)
     except EngineError:
         raise
     except Exception as cause:
@@ -93,7 +97,7 @@ def _fetch(source: str, revision: str) -> Path:
         ) from cause
 
 
-def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+def _load(folder: Path, device: torch.device, dtype: torch.dtype, quantization: str) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -102,7 +106,17 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
     logging.get_logger("transformers.modeling_utils").addFilter(lambda record: "LOAD REPORT" not in record.getMessage())
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     options: dict[str, Any] = {}
-    if getattr(config, "quantization_config", None) and device.type == "cuda":
+    quantized = bool(getattr(config, "quantization_config", None))
+    if quantization:
+        if quantized:
+            raise EngineError(
+                f"the weights are quantised already, found {quantization!r} asked for besides",
+                where="judge.quantization",
+                remedy="leave judge.quantization empty",
+            )
+        options["quantization_config"] = quantization_config(quantization)
+        quantized = True
+    if quantized and (quantization or device.type == "cuda"):
         options["device_map"] = {"": device}  # quantised weights are packed for the device while they are read
     text = config.get_text_config()
     if getattr(text, "attention_chunk_size", 0) is None:
@@ -120,7 +134,49 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
         **options,
     )
     _check(folder, model, tokenizer, sorted(report["missing_keys"]))
-    return model.to(device).eval().requires_grad_(False), tokenizer
+    if not options.get("device_map"):
+        model = model.to(device)
+    return model.eval().requires_grad_(False), tokenizer
+
+
+def quantization_config(name: str) -> Any:
+    """The library's own configuration for weights that are quantised while they are loaded.
+
+    Args:
+        name: ``bitsandbytes-8bit``, ``bitsandbytes-4bit`` or ``torchao-int8``.
+
+    Raises:
+        EngineError: The name is not known, or the library is not installed.
+    """
+    known = ("bitsandbytes-8bit", "bitsandbytes-4bit", "torchao-int8")
+    if name not in known:
+        raise EngineError(
+            f"unknown quantisation {name!r}", where="judge.quantization", remedy=f"choose {', '.join(known)}"
+        )
+    library = name.split("-")[0]
+    if find_spec(library) is None:
+        raise EngineError(
+            f"quantisation {name!r} needs the package {library}, which is not installed",
+            where="judge.quantization",
+            remedy=f"run `pip install {library}`, or leave judge.quantization empty",
+        )
+    from transformers import BitsAndBytesConfig, TorchAoConfig
+
+    if name == "bitsandbytes-8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if name == "bitsandbytes-4bit":
+        return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    from torchao.quantization import Int8WeightOnlyConfig
+
+    # The head stays as it is: only its label rows are ever multiplied.
+    return TorchAoConfig(Int8WeightOnlyConfig(), modules_to_not_convert=["lm_head"])
+
+
+def compile_blocks(model: Any) -> None:
+    """Compiles feed-forward blocks and norms in place; attention, whose plan changes from pass to pass, stays."""
+    for module in model.modules():
+        if type(module).__name__.endswith(("MLP", "RMSNorm")):
+            module.compile(dynamic=True)
 
 
 def _check(folder: Path, model: Any, tokenizer: Any, missing: list[str]) -> None:

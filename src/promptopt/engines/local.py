@@ -11,19 +11,32 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from promptopt.engines.base import EngineCard, LabelQuery, LabelScores, TokenCount, Usage
-from promptopt.engines.batching import PreparedQuery, Row, cut_batches, group_rows
-from promptopt.engines.forward import PaddedForward, SharedPrefixForward, TreeForward, supports_trees
-from promptopt.engines.hardware import choose_device, choose_dtype
-from promptopt.engines.head import LabelHead, Question
-from promptopt.engines.loading import LoadedModel, load_model
-from promptopt.engines.tokenization import SegmentTokenizer, TokenIds, without_system_role
-from promptopt.engines.trie import PrefixChunks, split_prefix
-from promptopt.engines.truncation import KEEP_HEAD, fit
+from promptopt.engines.base import (
+    EngineCard,
+    Generation,
+    GenerationRequest,
+    LabelQuery,
+    LabelScores,
+    TokenCount,
+    Usage,
+)
+from promptopt.engines.batching import Row, cut_batches, group_rows
+from promptopt.engines.forward import PrefixRows, SharedPrefixForward, TreeForward, supports_trees
+from promptopt.engines.generation import TextWriter
+from promptopt.engines.hardware import choose_batch_tokens, choose_device, choose_dtype
+from promptopt.engines.head import LabelHead, PendingLogprobs, Question
+from promptopt.engines.loading import LoadedModel, compile_blocks, load_model
+from promptopt.engines.padded import PaddedForward
+from promptopt.engines.prefixes import Prefix, edge_count
+from promptopt.engines.preparing import QueryPreparer
+from promptopt.engines.tokenization import SegmentTokenizer
+from promptopt.engines.truncation import KEEP_HEAD
 
 _UNLIMITED = 1 << 30
+_FEWEST_BATCH_TOKENS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +77,21 @@ class LocalEngineSettings:
     packed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Launched:
+    """A batch that the device may still be working on."""
+
+    numbers: list[int]
+    answers: PendingLogprobs
+
+
 class LocalEngine:
     """Scores labels with a causal language model; see :class:`promptopt.engines.base.JudgeEngine`.
 
-    Queries that share everything before the case text share its computation, and queries that share the case too (a
-    checklist's questions) share the case's. Rows are sorted by length and packed into batches of ``batch_tokens``.
+    All queries of a call are laid out as one trie: prompts that begin alike share the computation of their beginning,
+    queries with one prompt share all before the case text, and queries that share the case too (a checklist's
+    questions) share the case's. Rows are packed into batches of ``batch_tokens``; the next batch is prepared while the
+    device works on the last. Prefixes stay resident from call to call.
 
     Args:
         settings: How to load and feed the model.
@@ -82,19 +105,41 @@ class LocalEngine:
         self.settings = settings
         device = choose_device(settings.device)
         dtype = choose_dtype(settings.dtype, device)
-        loaded = loaded or load_model(settings.model, revision=settings.revision, device=device, dtype=dtype)
+        loaded = loaded or load_model(
+            settings.model,
+            revision=settings.revision,
+            device=device,
+            dtype=dtype,
+            quantization=settings.quantization,
+        )
+        if settings.compile:
+            compile_blocks(loaded.model)
         self._loaded = loaded
-        self._tokens = SegmentTokenizer(loaded.tokenizer, settings.chat_template, settings.answer_prefix)
-        context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        self._context = int(context or _UNLIMITED)
+        tokens = SegmentTokenizer(loaded.tokenizer, settings.chat_template, settings.answer_prefix)
+        self._tokens = tokens
+        config = loaded.model.config.get_text_config()
+        self._queries = QueryPreparer(
+            tokens,
+            context=int(getattr(config, "max_position_embeddings", None) or _UNLIMITED),
+            system_role=settings.system_role,
+            max_item_tokens=settings.max_item_tokens,
+            too_long=settings.too_long,
+        )
         self._head = LabelHead(loaded.model)
         self._card = self._make_card()
+        weights = next(loaded.model.parameters())
+        self._batch_tokens = choose_batch_tokens(settings.batch_tokens, config, weights.device, dtype)
         self._forward: TreeForward
         if settings.packed and supports_trees(loaded.model):
             self._forward = SharedPrefixForward(loaded.model, settings.prefix_cache_mib << 20)
         else:
             pad = loaded.tokenizer.pad_token_id or 0
-            self._forward = PaddedForward(loaded.model, pad, settings.batch_tokens)
+            self._forward = PaddedForward(loaded.model, pad, self._batch_tokens)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens per forward pass, as chosen; halved whenever the device runs out of memory."""
+        return self._batch_tokens
 
     def describe(self) -> EngineCard:
         return self._card
@@ -113,13 +158,18 @@ class LocalEngine:
         logprobs = np.full((len(queries), width), np.nan, dtype=np.float32)
         unjudged: dict[int, str] = {}
         dropped: dict[int, int] = {}
-        prepared = self._prepare(queries, unjudged, dropped)
-        for prefix, rows in group_rows(prepared).items():
-            for batch in cut_batches(rows, self.settings.batch_tokens):
-                self._score_batch(prefix, batch, logprobs, unjudged)
+        prepared = self._queries.prepare(queries, unjudged, dropped)
+        groups = group_rows(prepared)
+        self._forward.announce([rows[0].prefix for rows in groups.values()])
+        launched: _Launched | None = None
+        for batch in cut_batches(groups, self._batch_tokens):
+            following = self._launch(batch, logprobs, unjudged)
+            _collect(launched, logprobs, unjudged)
+            launched = following
+        _collect(launched, logprobs, unjudged)
         usage = Usage(
             queries=len(queries),
-            tokens_submitted=sum(sum(map(len, q.prefix)) + len(q.trunk) + len(q.branch) for q in prepared),
+            tokens_submitted=sum(len(q.prefix) + len(q.trunk) + len(q.branch) for q in prepared),
             tokens_computed=self._forward.tokens_computed - computed,
             seconds=time.perf_counter() - began,
             model_seconds=self._forward.seconds - model_seconds,
@@ -127,66 +177,45 @@ class LocalEngine:
         return LabelScores(logprobs, unjudged, dropped, usage)
 
     def count_tokens(self, queries: Sequence[LabelQuery]) -> TokenCount:
-        groups = group_rows(self._prepare(queries, {}, {}))
+        groups = group_rows(self._queries.prepare(queries, {}, {}))
         return TokenCount(
-            prefix=sum(len(chunk) for prefix in groups for chunk in prefix),
+            prefix=edge_count(groups),
             marginal=sum(len(row.tree) for rows in groups.values() for row in rows),
         )
 
-    def _prepare(
-        self, queries: Sequence[LabelQuery], unjudged: dict[int, str], dropped: dict[int, int]
-    ) -> list[PreparedQuery]:
-        out = []
-        for row, query in enumerate(queries):
-            labels = self._tokens.label_ids(query.labels)
-            prepared = self._prepare_one(row, query, labels)
-            if isinstance(prepared, str):
-                unjudged[row] = prepared
-                continue
-            ready, cut = prepared
-            out.append(ready)
-            if cut:
-                dropped[row] = cut
-        return out
+    @torch.inference_mode()
+    def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        writer = TextWriter(self._forward, self._head, self._loaded.tokenizer, self._batch_tokens)
+        return writer.write(requests, self._queries)
 
-    def _prepare_one(
-        self, row: int, query: LabelQuery, labels: tuple[TokenIds, ...]
-    ) -> tuple[PreparedQuery, int] | str:
-        """The query as tokens and how many of the case's were left out, or why it cannot be judged."""
-        settings = self.settings
-        segments = query.segments if settings.system_role else without_system_role(query.segments)
-        try:
-            stretches = self._tokens.stretches(segments)
-        except UnicodeEncodeError:
-            return "the text is not valid Unicode"
-        fitted = fit(
-            stretches,
-            context=self._context,
-            reserve=max(map(len, labels)),
-            max_item_tokens=settings.max_item_tokens,
-            too_long=settings.too_long,
-        )
-        if isinstance(fitted, str):
-            return fitted
-        prefix, rest = split_prefix(fitted[0])
-        last = max((i for i, s in enumerate(rest) if s.from_case), default=-1)
-        trunk = tuple(token for s in rest[: last + 1] for token in s.ids)
-        branch = tuple(token for s in rest[last + 1 :] for token in s.ids)
-        if not (prefix or trunk or branch):
-            return "the query has no text"
-        return PreparedQuery(row, prefix, trunk, branch, labels), fitted[1]
-
-    def _score_batch(
-        self, prefix: PrefixChunks, rows: list[Row], logprobs: np.ndarray, unjudged: dict[int, str]
-    ) -> None:
+    def _launch(
+        self, rows: Sequence[Row], logprobs: npt.NDArray[np.float32], unjudged: dict[int, str]
+    ) -> _Launched | None:
+        """Puts a batch on the device; a batch that its memory cannot hold is halved until it can."""
         wanted = [row.decision_nodes for row in rows]
+        batch = [
+            PrefixRows(prefix, [rows[i].tree for i in members], [wanted[i] for i in members])
+            for prefix, members in _by_prefix(rows)
+        ]
         try:
-            states = self._forward.hidden(prefix, [row.tree for row in rows], wanted)
+            return self._ask(rows, wanted, self._forward.hidden(batch))
         except torch.OutOfMemoryError:
-            states = None  # retried below, where the failed pass's memory is no longer held by the exception
-        if states is None:
-            self._score_halves(prefix, rows, logprobs, unjudged)
-            return
+            pass  # retried below, where the failed pass's memory is no longer held by the exception
+        self._forward.release()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(rows) == 1:
+            for number, _ in rows[0].queries:
+                unjudged[number] = "the device ran out of memory on this text alone"
+            return None
+        total = sum(len(row.tree) for row in rows)
+        self._batch_tokens = min(self._batch_tokens, max(_FEWEST_BATCH_TOKENS, total // 2))
+        middle = len(rows) // 2
+        for half in (rows[:middle], rows[middle:]):
+            _collect(self._launch(half, logprobs, unjudged), logprobs, unjudged)
+        return None
+
+    def _ask(self, rows: Sequence[Row], wanted: Sequence[Sequence[int]], states: torch.Tensor) -> _Launched:
         numbers, questions, offset = [], [], 0
         for row, nodes in zip(rows, wanted, strict=True):
             at = {node: offset + i for i, node in enumerate(nodes)}
@@ -194,24 +223,7 @@ class LocalEngine:
             for number, labels in row.queries:
                 numbers.append(number)
                 questions.append(Question(at, labels))
-        for number, values in zip(numbers, self._head.logprobs(states, questions), strict=True):
-            if all(math.isfinite(v) for v in values):
-                logprobs[number] = -np.inf
-                logprobs[number, : len(values)] = values
-            else:
-                unjudged[number] = "the model returned logits that are not finite"
-
-    def _score_halves(
-        self, prefix: PrefixChunks, rows: list[Row], logprobs: np.ndarray, unjudged: dict[int, str]
-    ) -> None:
-        torch.cuda.empty_cache()
-        if len(rows) == 1:
-            for number, _ in rows[0].queries:
-                unjudged[number] = "the device ran out of memory on this text alone"
-            return
-        middle = len(rows) // 2
-        self._score_batch(prefix, rows[:middle], logprobs, unjudged)
-        self._score_batch(prefix, rows[middle:], logprobs, unjudged)
+        return _Launched(numbers, self._head.launch(states, questions))
 
     def _make_card(self) -> EngineCard:
         model, settings = self._loaded.model, self.settings
@@ -229,6 +241,27 @@ class LocalEngine:
             device=next(model.parameters()).device.type,
             versions={name: version(name) for name in ("torch", "transformers", "numpy")},
         )
+
+
+def _collect(launched: _Launched | None, logprobs: npt.NDArray[np.float32], unjudged: dict[int, str]) -> None:
+    if launched is None:
+        return
+    for number, values in zip(launched.numbers, launched.answers.read(), strict=True):
+        if all(math.isfinite(v) for v in values):
+            logprobs[number] = -np.inf
+            logprobs[number, : len(values)] = values
+        else:
+            unjudged[number] = "the model returned logits that are not finite"
+
+
+def _by_prefix(rows: Sequence[Row]) -> list[tuple[Prefix, list[int]]]:
+    """Prefixes in the order of the rows, each with the numbers of its rows, which are neighbours."""
+    out: list[tuple[Prefix, list[int]]] = []
+    for i, row in enumerate(rows):
+        if not out or out[-1][0].tokens != row.prefix.tokens:
+            out.append((row.prefix, []))
+        out[-1][1].append(i)
+    return out
 
 
 def _quantization(config: Any) -> str:

@@ -10,11 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from promptopt.engines.tokenization import Stretch, TokenIds
-
-PrefixChunks = tuple[TokenIds, ...]
-MIN_CHUNK_TOKENS = 64
-MAX_CHUNK_TOKENS = 512
+from promptopt.engines.tokenization import TokenIds
 
 
 @dataclass(slots=True)
@@ -78,30 +74,3 @@ def add_label_steps(tree: TokenTree, end: int, labels: Sequence[TokenIds]) -> li
             node = tree.extend(node, (token,))
         steps.append(path)
     return steps
-
-
-def split_prefix(stretches: Sequence[Stretch]) -> tuple[PrefixChunks, list[Stretch]]:
-    """Divides a query into the chunks of its shared prefix and the rest.
-
-    Chunks end at stretch boundaries, where prompts start to differ, and hold :data:`MIN_CHUNK_TOKENS` to
-    :data:`MAX_CHUNK_TOKENS` tokens (the last may hold fewer): attention within a chunk costs memory by the square of
-    its length. They depend on the prefix alone, so a prefix is always computed by the same forward passes and its
-    values are the same to the bit, whatever is cached.
-
-    Returns:
-        Chunks of token ids, and the stretches from the first case text on.
-    """
-    first = next((i for i, s in enumerate(stretches) if s.from_case), max(len(stretches) - 1, 0))
-    chunks: list[TokenIds] = []
-    current: list[int] = []
-    for stretch in stretches[:first]:
-        current.extend(stretch.ids)
-        while len(current) > MAX_CHUNK_TOKENS:
-            chunks.append(tuple(current[:MAX_CHUNK_TOKENS]))
-            del current[:MAX_CHUNK_TOKENS]
-        if len(current) >= MIN_CHUNK_TOKENS:
-            chunks.append(tuple(current))
-            current = []
-    if current:
-        chunks.append(tuple(current))
-    return tuple(chunks), list(stretches[first:])

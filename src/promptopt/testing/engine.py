@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from promptopt.engines.base import JudgeEngine, LabelQuery, LabelScores, Segment
+from promptopt.engines.base import GenerationRequest, JudgeEngine, LabelQuery, LabelScores, Segment
 from promptopt.errors import LabelSetError
 
 Check = Callable[[JudgeEngine, float], None]
@@ -220,6 +220,44 @@ def check_token_count(engine: JudgeEngine, tolerance: float) -> None:
     _require(usage.tokens_submitted >= large.prefix + large.marginal, "fewer tokens were submitted than counted")
 
 
+def check_generation(engine: JudgeEngine, tolerance: float) -> None:
+    """One text per request, in order, no longer than asked; the same request gets the same text in any company."""
+    requests = [_request(text, max_tokens=6) for text in _TEXTS[:3]]
+    alone = [engine.generate([request])[0] for request in requests]
+    together = engine.generate([*requests[::-1], _request("something else", max_tokens=3)])
+    _require([g.text for g in together[2::-1]] == [g.text for g in alone], "company changes what is written")
+    _require(engine.generate([]) == [], "no requests give generations")
+    for generation, request in zip(together, [*requests[::-1], None], strict=True):
+        limit = request.max_tokens if request else 3
+        _require(generation.finish_reason in ("stop", "length"), f"a text ended with {generation.finish_reason!r}")
+        _require(generation.tokens <= limit, f"{generation.tokens} tokens were written, {limit} allowed")
+
+
+def check_sampling(engine: JudgeEngine, tolerance: float) -> None:
+    """With a temperature the seed decides: the same seed the same text, other seeds other texts."""
+    sampled = [engine.generate([_request("hello", 12, temperature=1.5, seed=s)])[0].text for s in (1, 1, 2, 3, 4)]
+    _require(sampled[0] == sampled[1], "one seed gave two texts")
+    _require(len(set(sampled)) > 1, "every seed gave the same text")
+
+
+def check_stop(engine: JudgeEngine, tolerance: float) -> None:
+    """A stop string ends the text and is not part of it."""
+    whole = engine.generate([_request("hello", 16)])[0].text
+    if len(whole) < 2:
+        return  # the engine ends this text by itself at once
+    stop = whole[len(whole) // 2]
+    cut = engine.generate([_request("hello", 16, stop=(stop,))])[0]
+    _require(stop not in cut.text, "the stop string is part of the text")
+    _require(whole.startswith(cut.text) and cut.finish_reason == "stop", "the text did not end at the stop string")
+
+
+def _request(
+    text: str, max_tokens: int, temperature: float = 0.0, seed: int = 0, stop: tuple[str, ...] = ()
+) -> GenerationRequest:
+    segments = query(text, ask="\nSay in a few words why.").segments
+    return GenerationRequest(segments, max_tokens, temperature, seed, stop)
+
+
 def check_unjudged(scores: LabelScores, expected: Collection[int]) -> None:
     """Unjudged rows, and no others, are NaN throughout and have a reason.
 
@@ -273,4 +311,7 @@ CHECKS: tuple[Check, ...] = (
     check_card,
     check_no_mutation,
     check_token_count,
+    check_generation,
+    check_sampling,
+    check_stop,
 )
