@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from promptopt.engines import attention
-from promptopt.engines.hardware import Stopwatch
+from promptopt.engines.hardware import Stopwatch, to_device
 from promptopt.engines.plans import LayerKV, PrefixSpan, TreePlan, tree_plan
 from promptopt.engines.prefix_cache import PrefixCache, PrefixPiece
 from promptopt.engines.prefixes import Prefix, parting_points
@@ -113,7 +113,7 @@ class SharedPrefixForward:
             states.append(self.run(tokens, positions, plan))
         ends = [path[-1].last.unsqueeze(0) for path in paths if path and path[-1].last is not None]
         wanted = _wanted(batch, sum(map(len, (t for trees in filled for t in trees))))
-        return torch.cat(states + ends)[torch.tensor(wanted, device=self.device)]
+        return torch.cat(states + ends)[to_device(wanted, self.device)]
 
     def prefix_spans(self, prefixes: Sequence[Prefix], widths: Sequence[int]) -> list[PrefixSpan]:
         """Computes prefixes that are not resident and says which packed tokens attend to what.
@@ -126,9 +126,7 @@ class SharedPrefixForward:
 
     def run(self, tokens: Sequence[int], positions: Sequence[int], plan: TreePlan) -> torch.Tensor:
         """One pass over packed tokens: hidden states (tokens, hidden size)."""
-        index = torch.tensor([tokens, positions])
-        if self.device.type == "cuda":
-            index = index.pin_memory().to(self.device, non_blocking=True)
+        index = to_device([list(tokens), list(positions)], self.device)
         token = attention.ACTIVE_PLAN.set(plan)
         try:
             with self._clock:

@@ -126,8 +126,15 @@ class TextWriter:
         states = decoder.start(active)
         while active:
             logits = self._head.logits(states)
-            for draft, row in zip(active, logits, strict=True):
-                self._extend(draft, row)
+            finite = torch.isfinite(logits).all(-1).tolist()
+            likeliest = logits.argmax(-1).tolist()
+            for i, draft in enumerate(active):
+                if not finite[i]:
+                    draft.finish_reason = "failed"
+                elif draft.request.temperature > 0:
+                    self._extend(draft, _sample(logits[i], draft.request, len(draft.written)))
+                else:
+                    self._extend(draft, likeliest[i])
             kept = [i for i, draft in enumerate(active) if not draft.finish_reason]
             out.update({d.number: self._finished(d) for d in active if d.finish_reason})
             active = [active[i] for i in kept]
@@ -135,11 +142,7 @@ class TextWriter:
                 states = decoder.step(active, kept)
         return out
 
-    def _extend(self, draft: _Draft, logits: torch.Tensor) -> None:
-        if not bool(torch.isfinite(logits).all()):
-            draft.finish_reason = "failed"
-            return
-        token = _choose(logits, draft.request, len(draft.written))
+    def _extend(self, draft: _Draft, token: int) -> None:
         if token in self._ends:
             draft.finish_reason = "stop"
             return
@@ -217,10 +220,8 @@ class _PlainDecoder:
         return self.start(drafts)
 
 
-def _choose(logits: torch.Tensor, request: GenerationRequest, step: int) -> int:
-    """The next token; sampling by the Gumbel-max trick (Gumbel 1954), so that noise and model stay apart."""
-    if request.temperature <= 0:
-        return int(logits.argmax())
+def _sample(logits: torch.Tensor, request: GenerationRequest, step: int) -> int:
+    """The next token, by the Gumbel-max trick (Gumbel 1954): the noise depends on seed and step, not on the model."""
     generator = np.random.Generator(np.random.Philox(key=[request.seed % (1 << 64), step]))
     noise = torch.from_numpy(generator.gumbel(size=len(logits)))
     return int((logits.double().cpu() / request.temperature + noise).argmax())

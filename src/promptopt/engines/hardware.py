@@ -101,6 +101,14 @@ def choose_batch_tokens(wanted: int, config: Any, device: torch.device, dtype: t
     return max(1024, min(32768, int(free / 2 / per_token)))
 
 
+def to_device(values: Any, device: torch.device) -> torch.Tensor:
+    """A tensor of numbers on the device; on CUDA through pinned memory, so that nobody waits for the copy."""
+    tensor = values if isinstance(values, torch.Tensor) else torch.tensor(values)
+    if device.type != "cuda":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 class Stopwatch:
     """Adds up time spent on a device, without making it wait until somebody asks.
 

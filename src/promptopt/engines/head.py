@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from promptopt.engines.hardware import to_device
 from promptopt.engines.tokenization import TokenIds
 from promptopt.engines.trie import LabelStep
 
@@ -67,8 +68,8 @@ class LabelHead:
 
     def _table(self, states: torch.Tensor, rows: list[int], among: TokenIds) -> torch.Tensor:
         """float32 log-probabilities (rows, tokens) over the given tokens alone."""
-        tokens = torch.tensor(among, device=states.device)
-        chosen = states if rows == list(range(len(states))) else states[torch.tensor(rows, device=states.device)]
+        tokens = to_device(among, states.device)
+        chosen = states if rows == list(range(len(states))) else states[to_device(rows, states.device)]
         logits = chosen.float() @ self._weight[tokens].float().T
         return torch.log_softmax(self._finish(logits, None if self._bias is None else self._bias[tokens]), dim=-1)
 

@@ -8,6 +8,8 @@ from itertools import accumulate
 
 import torch
 
+from promptopt.engines.hardware import to_device
+
 LayerKV = tuple[torch.Tensor, torch.Tensor]
 _SHORT_ROW = 32
 
@@ -95,8 +97,8 @@ def tree_plan(parents: Sequence[Sequence[int]], spans: list[PrefixSpan], device:
     """
     lengths = [len(row) for row in parents]
     starts = [end - length for end, length in zip(accumulate(lengths), lengths, strict=True)]
-    buckets = [_bucket([parents[r] for r in rows], [starts[r] for r in rows]) for rows in _by_length(lengths)]
-    return TreePlan(spans, [_to(bucket, device) for bucket in buckets])
+    buckets = [_bucket([parents[r] for r in rows], [starts[r] for r in rows], device) for rows in _by_length(lengths)]
+    return TreePlan(spans, buckets)
 
 
 def _by_length(lengths: Sequence[int]) -> list[list[int]]:
@@ -113,7 +115,7 @@ def _by_length(lengths: Sequence[int]) -> list[list[int]]:
     return [sorted(rows) for rows in buckets]
 
 
-def _bucket(parents: Sequence[Sequence[int]], starts: Sequence[int]) -> RowBucket:
+def _bucket(parents: Sequence[Sequence[int]], starts: Sequence[int], device: torch.device) -> RowBucket:
     lengths = torch.tensor([len(row) for row in parents]).unsqueeze(1)
     longest = int(lengths.max())
     column = torch.arange(longest)
@@ -126,15 +128,8 @@ def _bucket(parents: Sequence[Sequence[int]], starts: Sequence[int]) -> RowBucke
         allowed = allowed.repeat(len(parents), 1, 1)
         for r in branching:
             allowed[r] = _ancestors(parents[r], longest)
-    return RowBucket(gather, gather.flatten()[padded], padded, _bias(allowed))
-
-
-def _to(bucket: RowBucket, device: torch.device) -> RowBucket:
-    if device.type == "cpu":
-        return bucket
-    return RowBucket(
-        *(getattr(bucket, name).pin_memory().to(device, non_blocking=True) for name in bucket.__dataclass_fields__)
-    )
+    parts = (gather, gather.flatten()[padded], padded, _bias(allowed))
+    return RowBucket(*(to_device(part, device) for part in parts))
 
 
 def _causal(tokens: int) -> torch.Tensor:
