@@ -31,6 +31,14 @@ class UserError(PromptoptError):
         way_out = f"; {remedy}" if remedy else ""
         super().__init__(f"{place}{what}{way_out}.")
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled by its parts, so that it arrives whole from another process."""
+        return _rebuild, (type(self), self.what, self.where, self.remedy)
+
+
+def _rebuild(kind: type[UserError], what: str, where: str | None, remedy: str | None) -> UserError:
+    return kind(what, where=where, remedy=remedy)
+
 
 class ConfigError(UserError):
     """A configuration key or value that does not exist or does not fit."""

@@ -26,7 +26,7 @@ TOKENIZER = train_tiny_tokenizer()
 def test_the_configurations_that_are_promised() -> None:
     assert set(CONFIGS) == {
         "smollm2_135m", "fake", "qwen3_4b", "qwen3_8b", "gpt_oss_safeguard_20b", "llama_guard_4_12b", "shieldgemma_9b",
-        "granite_guardian_3_3_8b",
+        "granite_guardian_3_3_8b", "vllm", "llama_cpp_server", "ray",
     }  # fmt: skip
 
 
