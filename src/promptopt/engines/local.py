@@ -235,7 +235,7 @@ class LocalEngine:
             revision=self._loaded.revision,
             weights_digest=self._loaded.weights_digest,
             dtype=str(next(model.parameters()).dtype).removeprefix("torch."),
-            quantization=_quantization(model.config),
+            quantization=settings.quantization or _quantization(model.config),
             chat_template_digest=_digest(template, settings.answer_prefix, str(settings.system_role)),
             truncation=f"{settings.too_long} beyond {limit} tokens, keeping the first {KEEP_HEAD:.0%} and the end",
             device=next(model.parameters()).device.type,
