@@ -27,10 +27,12 @@ bundle_app = typer.Typer(
 golden_app = typer.Typer(help="Bring golden sets in, and look at them.", no_args_is_help=True)
 models_app = typer.Typer(help="Judge models that are ready to use here.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration of a sweep.", no_args_is_help=True)
+bench_app = typer.Typer(no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(golden_app, name="golden")
 app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
+app.add_typer(bench_app, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="Hydra overrides, such as domain=abuse seed=1.")]
@@ -55,13 +57,32 @@ def judge(
     any_judge: Annotated[
         bool, typer.Option("--any-judge", help="Go on when this machine's judge is not the one that was measured.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="local, server, ray or fake; the bundle's own by default. With ray, several workers each run the "
+            "bundle's own engine, here or on the cluster that RAY_ADDRESS names; workers on other hosts need bundle, "
+            "input and output at the same paths, on a file system that all share."
+        ),
+    ] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Workers with --engine ray; by default one per GPU, else per core.")
+    ] = None,
+    part_rows: Annotated[int, typer.Option(min=1, help="Rows per part; a run that is killed loses one part.")] = 4096,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away what an unfinished run into this output has judged.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a file with an exported judge; every input column is kept."""
+    """Judge a file with an exported judge; every input column is kept. The same command resumes a killed run."""
+    from promptopt.bundle.tables import TableOptions
     from promptopt.commands.judge import JudgeRequest
     from promptopt.commands.judge import judge as run
 
-    run(JudgeRequest(bundle, source, target, text_column, prefix, force, any_judge), as_json)
+    options = TableOptions(
+        text_column=text_column, prefix=prefix, overwrite=force, part_rows=part_rows, restart=restart
+    )
+    run(JudgeRequest(bundle, source, target, options, any_judge, engine, actors), as_json)
 
 
 @app.command()
@@ -164,6 +185,43 @@ def config_show(overrides: Overrides = None, as_json: Json = False) -> None:
     from promptopt.commands.config import show
 
     show(overrides or [], as_json)
+
+
+@bench_app.callback()
+def bench() -> None:
+    """Measure the judge's engine against other ways of scoring."""
+
+
+@bench_app.command("engine")
+def bench_engine(
+    model: Annotated[str, typer.Option(help="Catalog name, hub id or folder.")] = "smollm2-135m",
+    prefix: Annotated[str | None, typer.Option(help="Tokens before the case: 512,1024 by default.")] = None,
+    item: Annotated[str | None, typer.Option(help="Tokens of a case: 24,100 by default.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Prompts that share 75% of the prefix: 1,8 by default.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The whole grid: 0.5k/1k/2k x 24/100/300 x 1/8/32.")] = False,
+    methods: Annotated[
+        str | None, typer.Option(help="Some of engine,sequence,padded,dynamic-cache,dspy-server.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="Time for each figure of each method and cell.")] = 20.0,
+    cases: Annotated[int, typer.Option(help="Judgements of a cell; fewer are timed where time is short.")] = 512,
+    batch: Annotated[int, typer.Option(help="Sequences per padded batch.")] = 16,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens per forward pass of the engine; 0 chooses.")] = 0,
+    server_threads: Annotated[str, typer.Option(help="Numbers of DSPy threads to try; the fastest counts.")] = "1,4,16",
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 for torch's choice.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    gguf: Annotated[Path | None, typer.Option(help="The model as GGUF, for dspy-server; the catalog's if any.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for rows.csv, result.json and report.html.")] = Path(
+        "runs/bench-engine"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Time this engine side by side with plain scoring, DynamicCache, and DSPy with llama.cpp's server."""
+    from promptopt.commands.bench import BenchRequest
+    from promptopt.commands.bench import bench_engine as run
+
+    grid = (prefix, item, variants, methods, server_threads, full)
+    run(BenchRequest(model, *grid, seconds, cases, batch, batch_tokens, threads, device, dtype, gguf, out), as_json)
 
 
 def main() -> None:

@@ -153,3 +153,189 @@ def test_another_judge_than_the_measured_one_is_refused_unless_it_is_wanted(
     assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
     ok(*command, "--any-judge")
     assert len(_read(tmp_path / "out.jsonl")) == 5
+
+
+@pytest.fixture
+def many(tmp_path):
+    path = tmp_path / "many.jsonl"
+    _write(path, [{"id": i, "text": f"some words, number {i}"} for i in range(30)])
+    return path
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Lets the judge fail after a number of calls; gives the texts' engines, the newest last."""
+    from promptopt.engines.fake import FakeEngine
+    from promptopt.errors import EngineError
+
+    engines = []
+
+    def fail_after(calls):
+        class Failing(FakeEngine):
+            def score(self, queries):
+                if self.calls == calls:
+                    raise EngineError("the judge is gone", remedy="bring it back")
+                return super().score(queries)
+
+        def opened(*_):
+            engines.append(Failing())
+            return engines[-1]
+
+        monkeypatch.setattr("promptopt.commands.judge.open_bundle_engine", opened)
+        return engines
+
+    return fail_after
+
+
+def test_the_same_command_goes_on_after_a_failure(ok, refused, bundle, many, tmp_path, failing):
+    command = ["judge", "--bundle", bundle, "--in", many, "--out", tmp_path / "out.jsonl", "--part-rows", 10]
+    ok("judge", "--bundle", bundle, "--in", many, "--out", tmp_path / "whole.jsonl")
+    failing(2)
+    assert refused(*command) == "the judge is gone; bring it back."
+    engines = failing(-1)
+
+    called = ok(*command)
+
+    assert called.err == "going on: 20 of 30 rows were judged before\n"
+    assert "30 rows: " in called.out
+    questions = engines[0].queries_seen // 20
+    assert engines[1].queries_seen == 10 * questions
+    assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert not (tmp_path / "out.jsonl.parts").exists()
+
+
+def test_rows_judged_before_are_told_in_json(ok, call, bundle, many, tmp_path, failing):
+    command = ["judge", "--bundle", bundle, "--in", many, "--out", tmp_path / "out.jsonl", "--part-rows", 10, "--json"]
+    failing(1)
+    assert call(*command).code == 2
+    failing(-1)
+
+    called = ok(*command)
+
+    assert called.err == ""
+    assert (called.json["rows"], called.json["rows_judged_before"]) == (30, 10)
+
+
+def test_other_settings_are_refused_until_restart(ok, refused, bundle, many, tmp_path, failing):
+    command = ["judge", "--bundle", bundle, "--in", many, "--out", tmp_path / "out.jsonl", "--part-rows", 10]
+    failing(1)
+    refused(*command)
+    failing(-1)
+
+    sentence = refused(*command, "--prefix", "v_")
+    assert "the 1 parts judged before were judged otherwise (prefix 'judge_' there, 'v_' now)" in sentence
+    assert "judged before" not in ok(*command, "--prefix", "v_", "--restart").err
+    assert "v_label" in _read(tmp_path / "out.jsonl")[29]
+
+
+def test_verdicts_of_any_judge_go_on_with_the_same_judge_only(ok, refused, bundle, many, tmp_path, monkeypatch):
+    from promptopt.engines.fake import FakeEngine
+
+    command = ["judge", "--bundle", bundle, "--in", many, "--out", tmp_path / "out.jsonl", "--part-rows", 10]
+    for seed, calls in ((1, 1), (2, -1), (1, -1)):
+        engine = FakeEngine(seed=seed)
+        score = engine.score
+
+        def limited(queries, engine=engine, score=score, calls=calls):
+            if engine.calls == calls:
+                raise KeyboardInterrupt
+            return score(queries)
+
+        engine.score = limited
+        monkeypatch.setattr("promptopt.commands.judge.open_bundle_engine", lambda *_, engine=engine: engine)
+        if seed == 2:
+            assert "judged otherwise (judge " in refused(*command, "--any-judge")
+        elif calls == -1:
+            assert "10 of 30 rows were judged before" in ok(*command, "--any-judge").err
+        else:
+            with pytest.raises(SystemExit):
+                _interrupted(command)
+
+
+def _interrupted(command):
+    import sys
+    from unittest import mock
+
+    from promptopt import cli
+
+    with mock.patch.object(sys, "argv", ["promptopt", *map(str, command), "--any-judge"]):
+        cli.main()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--engine", "abacus"], "--engine: there is no engine 'abacus'; choose from local, server, ray, fake."),
+        (["--actors", "2"], "--actors: the engine 'fake' has no actors; add --engine ray."),
+    ],
+)
+def test_engines_that_do_not_fit(refused, bundle, texts, tmp_path, options, says):
+    assert says in refused("judge", "--bundle", bundle, "--in", texts, "--out", tmp_path / "o.jsonl", *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+def test_another_engine_than_the_bundles_is_opened_on_request(ok, bundle, texts, tmp_path, monkeypatch):
+    from promptopt.engines.fake import FakeEngine
+
+    asked = []
+    monkeypatch.setattr(
+        "promptopt.commands.judge.open_bundle_engine", lambda judge, _: asked.append(judge) or FakeEngine()
+    )
+    ok("judge", "--bundle", bundle, "--in", texts, "--out", tmp_path / "out.jsonl", "--engine", "local")
+    assert [judge["engine"] for judge in asked] == ["local"]
+
+
+def test_ray_that_is_missing_is_asked_for(refused, bundle, texts, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    sentence = refused("judge", "--bundle", bundle, "--in", texts, "--out", tmp_path / "o.jsonl", "--engine", "ray")
+    assert sentence == "the engine `ray` needs the package ray; pip install 'promptopt[ray]'."
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.jsonl"]
+
+
+def test_ray_workers_run_the_bundles_own_engine(bundle, texts, tmp_path, monkeypatch):
+    from promptopt.bundle.tables import TableOptions
+    from promptopt.commands import judge as command
+    from promptopt.errors import EngineError
+
+    opened = []
+
+    def workers(setup, options):
+        opened.append((setup, options))
+        raise EngineError("enough")
+
+    monkeypatch.setattr(command, "RayWorkers", workers)
+    request = command.JudgeRequest(bundle, texts, tmp_path / "o.jsonl", TableOptions(), engine="ray", actors=3)
+    with pytest.raises(EngineError):
+        command.judge(request, as_json=True)
+
+    ((setup, options),) = opened
+    assert (options.engine, options.actors) == ("fake", 3)
+    assert setup.judge["engine"] == "fake"
+    assert setup.folder == bundle.resolve()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_progress_shows_speed_and_time_left_from_the_row_it_goes_on_at(width, monkeypatch):
+    import io
+
+    from rich.console import Console
+
+    from promptopt.commands import judge as command
+
+    now = [100.0]
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    monkeypatch.setattr(command, "error_console", lambda: screen)
+    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    display = command._Display(silent=False)
+    display.begun(600_000, 1_000_000)
+    now[0] += 10
+    display.judged(610_000, 1_000_000)
+    screen.print(display._progress.get_renderable())
+
+    shown = screen.file.getvalue()
+    assert "going on: 600,000 of 1,000,000 rows were judged before" in shown
+    line = " ".join(shown.splitlines()[-1].split())
+    assert "judging 610,000 of 1,000,000 rows 1,000 rows/s" in line
+    assert line.endswith("0:06:30 left")

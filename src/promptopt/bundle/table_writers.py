@@ -1,6 +1,6 @@
 """Writes tables with verdicts in blocks: JSONL, CSV and Parquet.
 
-Output goes to a temporary sibling that takes the output's name only when it is complete.
+Output goes to a temporary file on the same file system, which takes the output's name only when it is complete.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ import base64
 import csv
 import json
 import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, time
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from promptopt.bundle.table_readers import TableBlock, TableError, TableShape, import_parquet
+from promptopt.bundle.table_parquet import import_parquet
+from promptopt.bundle.table_readers import TableBlock, TableError, TableShape
+from promptopt.bundle.table_verdicts import VerdictRow
 
-Extra = Mapping[str, object]
 _ROWS_PER_GROUP = 16_384
 
 
@@ -31,16 +32,18 @@ class TableWriter(ABC):
         path: The output.
         shape: The input's columns.
         extra: Name to kind (``text``, ``float``, ``int``, ``bool``) of the columns appended.
+        partial: The temporary file; one that is there is replaced.
     """
 
-    def __init__(self, path: Path, shape: TableShape, extra: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, shape: TableShape, extra: Mapping[str, str], partial: Path) -> None:
         self.path = path
         self.shape = shape
         self.extra = extra
-        self._partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        self._partial = partial
 
     def __enter__(self) -> Self:
         try:
+            self._partial.unlink(missing_ok=True)
             self.open(self._partial)
         except OSError as cause:
             self._partial.unlink(missing_ok=True)
@@ -53,7 +56,7 @@ class TableWriter(ABC):
         try:
             self.close(complete=error is None)
             if error is None:
-                os.replace(self._partial, self.path)
+                replace_synced(self._partial, self.path)
         except OSError as cause:
             # after a failure, that failure is what to report, and the file is thrown away in any case
             if error is None:
@@ -61,16 +64,18 @@ class TableWriter(ABC):
         finally:
             self._partial.unlink(missing_ok=True)
 
-    def write(self, block: TableBlock, verdicts: Sequence[Extra]) -> None:
+    def write(self, block: TableBlock, verdicts: Sequence[VerdictRow]) -> None:
         """Appends rows.
 
         Args:
             block: The input's rows.
-            verdicts: For each row, every appended column by name.
+            verdicts: For each row, the values of the appended columns in their order.
 
         Raises:
             TableError: The file system refuses.
         """
+        if not block.size:
+            return
         try:
             self.append(block, verdicts)
         except OSError as cause:
@@ -85,7 +90,7 @@ class TableWriter(ABC):
         """Creates the temporary file."""
 
     @abstractmethod
-    def append(self, block: TableBlock, verdicts: Sequence[Extra]) -> None:
+    def append(self, block: TableBlock, verdicts: Sequence[VerdictRow]) -> None:
         """Writes rows to the temporary file."""
 
     @abstractmethod
@@ -99,10 +104,11 @@ class JsonlWriter(TableWriter):
     def open(self, partial: Path) -> None:
         self._stream = partial.open("xb")
 
-    def append(self, block: TableBlock, verdicts: Sequence[Extra]) -> None:
+    def append(self, block: TableBlock, verdicts: Sequence[VerdictRow]) -> None:
         heads = block.lines or [_dumps(plain(row)) for row in block.rows()]
         for head, verdict in zip(heads, verdicts, strict=True):
-            self._stream.write(f"{head[:-1].rstrip()}, {_dumps(verdict)[1:]}\n".encode())
+            added = _dumps(dict(zip(self.extra, verdict, strict=True)))
+            self._stream.write(f"{head[:-1].rstrip()}, {added[1:]}\n".encode())
 
     def close(self, *, complete: bool) -> None:
         self._stream.close()
@@ -117,10 +123,10 @@ class CsvWriter(TableWriter):
         self._quoting = csv.writer(self._stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         self._write([*self.shape.kinds, *self.extra])
 
-    def append(self, block: TableBlock, verdicts: Sequence[Extra]) -> None:
+    def append(self, block: TableBlock, verdicts: Sequence[VerdictRow]) -> None:
         for row, verdict in zip(block.rows(), verdicts, strict=True):
-            values = [row.get(name) for name in self.shape.kinds] + [verdict[name] for name in self.extra]
-            self._write([_cell(value) for value in values])
+            values = [row.get(name) for name in self.shape.kinds]
+            self._write([_cell(value) for value in (*values, *verdict)])
 
     def close(self, *, complete: bool) -> None:
         self._stream.close()
@@ -151,14 +157,15 @@ class ParquetWriter(TableWriter):
         self._pending: list[Any] = []
         self._writer = pq.ParquetWriter(partial, self._schema)
 
-    def append(self, block: TableBlock, verdicts: Sequence[Extra]) -> None:
+    def append(self, block: TableBlock, verdicts: Sequence[VerdictRow]) -> None:
         import pyarrow as pa
 
         own = block.batch
         if own is None:
             own = pa.RecordBatch.from_pylist([self._storable(row) for row in block.rows()], schema=self._own_schema)
-        added = pa.RecordBatch.from_pylist([dict(verdict) for verdict in verdicts], schema=self._extra_schema)
-        self._pending.append(pa.RecordBatch.from_arrays([*own.columns, *added.columns], schema=self._schema))
+        columns = zip(*verdicts, strict=True)
+        added = [pa.array(values, kind.type) for values, kind in zip(columns, self._extra_schema, strict=True)]
+        self._pending.append(pa.RecordBatch.from_arrays([*own.columns, *added], schema=self._schema))
         if sum(batch.num_rows for batch in self._pending) >= _ROWS_PER_GROUP:
             self._flush()
 
@@ -182,6 +189,24 @@ class ParquetWriter(TableWriter):
                 value = _dumps(plain(value))
             out[name] = whole_unicode(value) if isinstance(value, str) else value
         return out
+
+
+def replace_synced(partial: Path, path: Path) -> None:
+    """Gives a finished file its name; afterwards it outlives a loss of power.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    with partial.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
+    # not every file system lets a folder be synced, and the content is safe by now
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def plain(value: Any) -> Any:

@@ -2,95 +2,227 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Any, get_args
 
+from pydantic import ValidationError
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from promptopt.bundle.files import read_bundle
 from promptopt.bundle.model import PromptBundle
+from promptopt.bundle.parts_work import Advanced, Part, PartJob, judge_here
 from promptopt.bundle.runtime import BundleJudge
-from promptopt.bundle.tables import TableOptions, TableTally, judge_table
+from promptopt.bundle.table_verdicts import TableTally
+from promptopt.bundle.tables import TableFiles, TableOptions, judge_in_parts
 from promptopt.commands.output import console, count, error_console, print_json
 from promptopt.core.verdict import Verdict
-from promptopt.engines.base import JudgeEngine, Usage
+from promptopt.core.yaml_file import explain_validation
+from promptopt.engines.base import JudgeEngine
+from promptopt.errors import BundleError, ConfigError
 from promptopt.judges.bundles import open_bundle_engine
+from promptopt.judges.config import JudgeConfig, RayOptions
+from promptopt.pipeline.ray_corpus import JudgeSetup, RayWorkers
+
+_RAY = "ray"
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """What to judge, with what, and where to put it."""
+    """What to judge, with what, and where to put it.
+
+    Attributes:
+        bundle: Folder of an exported judge.
+        source: The table.
+        target: The output.
+        options: Columns, and how the table is judged.
+        any_judge: Whether another judge than the one that was measured will do.
+        engine: Kind of engine to use instead of the bundle's; None for the bundle's.
+        actors: Number of Ray actors; None for what the bundle says.
+    """
 
     bundle: Path
     source: Path
     target: Path
-    text_column: str
-    prefix: str
-    force: bool
-    any_judge: bool
+    options: TableOptions
+    any_judge: bool = False
+    engine: str | None = None
+    actors: int | None = None
 
 
-class _LateJudge:
-    """A bundle's judge that is loaded when the first text comes, so that a bad table is refused before."""
+def judge(request: JudgeRequest, as_json: bool) -> None:
+    """Judges a file; the output appears complete or not at all, and until then finished parts wait for the next run."""
+    bundle = read_bundle(request.bundle)
+    config = _engine_config(bundle, request)
+    workers = RayWorkers(*_ray(bundle, config, request)) if config["engine"] == _RAY else _Here(bundle, config, request)
+    display = _Display(as_json)
+    try:
+        with display:
+            tally = judge_in_parts(workers, TableFiles(request.source, request.target, request.options), display)
+    finally:
+        workers.close()
+    speed = workers.queries / workers.seconds if workers.seconds else 0.0
+    if as_json:
+        extra = {"rows_judged_before": display.before, "out": str(request.target), "judgements_per_second": speed}
+        print_json({**tally.model_dump(mode="json"), **extra})
+    else:
+        _print(tally, request, speed)
 
-    def __init__(self, bundle: PromptBundle, request: JudgeRequest) -> None:
+
+class _Here:
+    """Judges in this process; the engine is opened when the table is found to be sound and has rows left to judge."""
+
+    def __init__(self, bundle: PromptBundle, config: Mapping[str, Any], request: JudgeRequest) -> None:
         self._bundle = bundle
+        self._config = config
         self._request = request
         self._engine: JudgeEngine | None = None
         self._runtime: BundleJudge | None = None
 
     @property
-    def usage(self) -> Usage:
-        return self._runtime.usage if self._runtime else Usage()
+    def queries(self) -> int:
+        return self._runtime.usage.queries if self._runtime else 0
 
-    def judge(self, texts: Sequence[str | None]) -> list[Verdict]:
-        if self._runtime is None:
-            self._engine = open_bundle_engine(self._bundle.judge, self._request.bundle)
-            runtime = BundleJudge(self._bundle, self._engine)
-            if not self._request.any_judge:
-                runtime.check_engine()
-            self._runtime = runtime
-        return self._runtime.judge(texts)
+    @property
+    def seconds(self) -> float:
+        return self._runtime.usage.seconds if self._runtime else 0.0
+
+    def bundle(self) -> str:
+        return self._bundle.digest
+
+    def fingerprint(self) -> str:
+        # a judge that has to be the measured one need not be opened to be known
+        return self._opened()[1].describe().fingerprint if self._request.any_judge else self._bundle.fingerprint
+
+    def judge_parts(self, job: PartJob, parts: Sequence[Part], advanced: Advanced) -> Iterator[TableTally]:
+        return judge_here(self._judge, job, parts, advanced)
 
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
 
+    def _judge(self, texts: Sequence[str | None]) -> list[Verdict]:
+        return self._opened()[0].judge(texts)
 
-def judge(request: JudgeRequest, as_json: bool) -> None:
-    """Judges a file; the output appears complete or not at all."""
-    late = _LateJudge(read_bundle(request.bundle), request)
-    options = TableOptions(text_column=request.text_column, prefix=request.prefix, overwrite=request.force)
-    shown_on = error_console()
-    progress = Progress(
-        SpinnerColumn(),
-        TextColumn("judging {task.completed:,} of {task.total:,} rows"),
-        TimeElapsedColumn(),
-        console=shown_on,
-        transient=True,
-        disable=as_json or not shown_on.is_terminal,
-    )
-    try:
-        with progress:
-            task = progress.add_task("judging", total=0)
-            tally = judge_table(
-                late.judge,
-                request.source,
-                request.target,
-                options,
-                lambda done, total: progress.update(task, completed=done, total=total),
+    def _opened(self) -> tuple[BundleJudge, JudgeEngine]:
+        if self._runtime is None or self._engine is None:
+            self._engine = open_bundle_engine(self._config, self._request.bundle)
+            runtime = BundleJudge(self._bundle, self._engine)
+            if not self._request.any_judge:
+                runtime.check_engine()
+            self._runtime = runtime
+        return self._runtime, self._engine
+
+
+class _Display:
+    """Rows, speed and time left, live on a terminal.
+
+    Args:
+        silent: Show nothing at all.
+
+    Attributes:
+        before: Rows that earlier runs have judged.
+    """
+
+    def __init__(self, silent: bool) -> None:
+        self._silent = silent
+        self._console = error_console()
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self._console,
+            transient=True,
+            disable=silent or not self._console.is_terminal,
+        )
+        self._task = self._progress.add_task("checking the input", speed="", left="")
+        self._doing = ""
+        self._began = 0.0
+        self._first = 0
+        self.before = 0
+
+    def __enter__(self) -> _Display:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._progress.stop()
+
+    def begun(self, before: int, rows: int) -> None:
+        """Judging begins, or goes on."""
+        self.before = before
+        if before and not self._silent:
+            self._console.print(f"going on: {before:,} of {count(rows, 'row')} were judged before")
+        self._show("judging", before, rows)
+
+    def judged(self, done: int, rows: int) -> None:
+        """More rows are judged."""
+        self._show("judging", done, rows)
+
+    def joined(self, done: int, rows: int) -> None:
+        """More rows are written."""
+        self._show("writing", done, rows)
+
+    def _show(self, doing: str, done: int, rows: int) -> None:
+        if doing != self._doing:
+            self._doing, self._began, self._first = doing, time.monotonic(), done
+        seconds = time.monotonic() - self._began
+        speed = (done - self._first) / seconds if seconds else 0.0
+        left = f"{timedelta(seconds=round((rows - done) / speed))} left" if speed else ""
+        self._progress.update(
+            self._task, description=f"{doing} {done:,} of {rows:,} rows", speed=f"{speed:,.0f} rows/s", left=left
+        )
+
+
+def _engine_config(bundle: PromptBundle, request: JudgeRequest) -> dict[str, Any]:
+    """The bundle's judge configuration with the engine that was asked for.
+
+    Raises:
+        ConfigError: There is no such engine, or the number of actors is for another.
+    """
+    config = dict(bundle.judge)
+    own = config.setdefault("engine", JudgeConfig.model_fields["engine"].default)
+    kinds = get_args(JudgeConfig.model_fields["engine"].annotation)
+    if request.engine is not None and request.engine not in kinds:
+        raise ConfigError(
+            f"there is no engine {request.engine!r}", where="--engine", remedy=f"choose from {', '.join(kinds)}"
+        )
+    config["engine"] = request.engine or own
+    if config["engine"] != _RAY:
+        if request.actors is not None:
+            raise ConfigError(
+                f"the engine {config['engine']!r} has no actors", where="--actors", remedy="add --engine ray"
             )
-    finally:
-        late.close()
-    _print(tally, request, late.usage, as_json)
+        return config
+    given = config.get("ray")
+    ray = dict(given) if isinstance(given, dict) else {}
+    if own != _RAY:
+        ray["engine"] = own
+    if request.actors is not None:
+        ray["actors"] = request.actors
+    return {**config, "ray": ray}
 
 
-def _print(tally: TableTally, request: JudgeRequest, usage: Usage, as_json: bool) -> None:
-    speed = usage.queries / usage.seconds if usage.seconds else 0.0
-    if as_json:
-        print_json({**tally.model_dump(mode="json"), "out": str(request.target), "judgements_per_second": speed})
-        return
+def _ray(bundle: PromptBundle, config: Mapping[str, Any], request: JudgeRequest) -> tuple[JudgeSetup, RayOptions]:
+    """What Ray's workers need, each with the engine that the Ray options name."""
+    try:
+        options = RayOptions.model_validate(config["ray"])
+    except ValidationError as cause:
+        raise BundleError(
+            f"the bundle's judge does not fit this version of promptopt ({explain_validation(cause)})",
+            where=request.bundle,
+            remedy="install the version that the bundle names",
+        ) from cause
+    each = {**config, "engine": options.engine}
+    return JudgeSetup(request.bundle.resolve(), bundle.digest, each, request.any_judge), options
+
+
+def _print(tally: TableTally, request: JudgeRequest, speed: float) -> None:
     out = console()
     out.print(
         f"{count(tally.rows, 'row')}: {count(tally.violations, 'violation')}, {tally.allowed:,} allowed, "
