@@ -203,6 +203,9 @@ def bench_engine(
         str | None, typer.Option(help="Some of engine,sequence,padded,dynamic-cache,dspy-server.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="Time for each figure of each method and cell.")] = 20.0,
+    rounds: Annotated[
+        int, typer.Option(help="Rounds to divide the time into; methods take turns, the best counts.")
+    ] = 3,
     cases: Annotated[int, typer.Option(help="Judgements of a cell; fewer are timed where time is short.")] = 512,
     batch: Annotated[int, typer.Option(help="Sequences per padded batch.")] = 16,
     batch_tokens: Annotated[int, typer.Option(help="Tokens per forward pass of the engine; 0 chooses.")] = 0,
@@ -221,7 +224,10 @@ def bench_engine(
     from promptopt.commands.bench import bench_engine as run
 
     grid = (prefix, item, variants, methods, server_threads, full)
-    run(BenchRequest(model, *grid, seconds, cases, batch, batch_tokens, threads, device, dtype, gguf, out), as_json)
+    run(
+        BenchRequest(model, *grid, seconds, rounds, cases, batch, batch_tokens, threads, device, dtype, gguf, out),
+        as_json,
+    )
 
 
 def main() -> None:

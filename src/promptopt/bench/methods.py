@@ -123,12 +123,18 @@ def time_cached_prefix(loaded: LoadedModel, work: Workload, options: TimingOptio
     return replace(timing, marginal_rate=len(found) / (seconds - prefixes.seconds))
 
 
-def time_engine(loaded: LoadedModel, work: Workload, options: TimingOptions) -> Timing:
+def time_engine(loaded: LoadedModel, work: Workload, options: TimingOptions, cases: int = 0) -> Timing:
     """This engine: all variants and cases in one call.
 
     A first engine scores one case of each variant, which computes the prefixes, then 64 judgements to see how fast it
     is, then as many as the time allows: the marginal rate. A second, cold one scores the same judgements with the
     prefixes: the rate with everything counted, the tokens, the memory and the probabilities.
+
+    Args:
+        loaded: The model.
+        work: The judgements.
+        options: Time and portions.
+        cases: Judgements to score whatever the time, as in an earlier round; 0 for as many as the time allows.
 
     Raises:
         EngineError: A judgement came back without a verdict.
@@ -139,7 +145,10 @@ def time_engine(loaded: LoadedModel, work: Workload, options: TimingOptions) -> 
     _score(engine, queries[:variants])
     usage = _score(engine, queries[variants : variants + LEAST_ENGINE_JUDGEMENTS]).usage
     count = len(queries) - variants
-    if usage.queries < count:
+    if cases:
+        count = cases - variants
+        usage = _score(engine, queries[variants : variants + count]).usage
+    elif usage.queries < count:
         fits = int(options.seconds * usage.queries / usage.seconds) // variants * variants
         count = min(count, max(LEAST_ENGINE_JUDGEMENTS, fits))
         usage = _score(engine, queries[variants : variants + count]).usage
@@ -166,7 +175,7 @@ def time_method(method: str, loaded: LoadedModel, work: Workload, options: Timin
         loaded: The model.
         work: The judgements.
         options: Time and portions.
-        cases: As in :func:`time_cached_prefix`.
+        cases: As in :func:`time_engine` and :func:`time_cached_prefix`; 0 where the engine has not been timed.
 
     Returns:
         The timing, or why there is none: the device ran out of memory.
@@ -174,13 +183,13 @@ def time_method(method: str, loaded: LoadedModel, work: Workload, options: Timin
     try:
         match method:
             case "engine":
-                return time_engine(loaded, work, options)
+                return time_engine(loaded, work, options, cases)
             case "sequence":
                 return time_sequences(loaded, work, options)
             case "padded":
                 return time_padded(loaded, work, options)
             case "dynamic-cache":
-                return time_cached_prefix(loaded, work, options, cases)
+                return time_cached_prefix(loaded, work, options, cases or len(work))
     except torch.OutOfMemoryError:
         return "the device ran out of memory"
     raise ValueError(f"unknown method {method!r}")

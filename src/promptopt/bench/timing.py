@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -58,6 +58,18 @@ class Timing:
     verdicts: Mapping[int, int] = field(default_factory=dict)
     failures: int = 0
     threads: int | None = None
+
+
+def best_of(rounds: Sequence[Timing]) -> Timing:
+    """One method's rounds as one timing: the fastest, as other work on the machine only ever slows a round down."""
+    fastest = max(rounds, key=lambda timing: timing.rate)
+    return replace(
+        fastest,
+        marginal_rate=max((t.marginal_rate for t in rounds if t.marginal_rate is not None), default=None),
+        overhead=min((t.overhead for t in rounds if t.overhead is not None), default=None),
+        cpu_ms=min((t.cpu_ms for t in rounds if t.cpu_ms is not None), default=None),
+        memory_mib=max((t.memory_mib for t in rounds if t.memory_mib is not None), default=None),
+    )
 
 
 class Clock:

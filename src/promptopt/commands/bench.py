@@ -37,6 +37,7 @@ class BenchRequest:
     server_threads: str | None
     full: bool
     seconds: float
+    rounds: int
     cases: int
     batch: int
     batch_tokens: int
@@ -52,7 +53,8 @@ def bench_engine(request: BenchRequest, as_json: bool) -> None:
     settings = _settings(request)
     request.out.mkdir(parents=True, exist_ok=True)
     rows = CsvRows(request.out / ROWS_FILE)
-    steps = len(settings.cells) * (len(settings.methods) + 1)
+    once = "dspy-server" in settings.methods
+    steps = len(settings.cells) * ((len(settings.methods) - once) * settings.rounds + once + 1)
     with _Progress(error_console(), steps) as progress:
         watcher = Watcher(tell=progress.tell, begins=progress.begins, row=rows.append)
         result = run_engine_bench(settings, watcher)
@@ -82,6 +84,7 @@ def _settings(request: BenchRequest) -> EngineBenchSettings:
             **grid,
             methods=_methods(request.methods),
             seconds=request.seconds,
+            rounds=request.rounds,
             cases=request.cases,
             batch=request.batch,
             batch_tokens=request.batch_tokens,

