@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,7 @@ from promptopt.bench.flops import ModelShape
 from promptopt.bench.gguf import gguf_of
 from promptopt.bench.peak import matmul_peak
 from promptopt.bench.rows import ENGINE, METHODS, BenchRow, CellSummary, make_row, missing_row, summarise
-from promptopt.bench.timing import Timing, TimingOptions, best_of
+from promptopt.bench.timing import Timing, TimingOptions, best_of, torch_threads
 from promptopt.bench.workload import Cell, Workload, context_of, make_workload
 from promptopt.core.model import FrozenModel
 from promptopt.engines.hardware import choose_device, choose_dtype
@@ -152,7 +151,7 @@ def run_engine_bench(settings: EngineBenchSettings, watcher: Watcher | None = No
     watcher = watcher or Watcher()
     if settings.gguf and not settings.gguf.is_file():
         raise ConfigError("no such file", where=settings.gguf, remedy="check --gguf")
-    with _threads(settings.threads):
+    with torch_threads(settings.threads):
         loaded = _load(settings, watcher)
         context = context_of(loaded.model)
         works = [make_workload(loaded.tokenizer, cell, settings.cases, context) for cell in settings.cells]
@@ -224,10 +223,12 @@ def _run_cell(run: _Run, work: Workload) -> None:
             else:
                 timings[method].append(found)
     finally:
-        _keep(run, work, timings, missing)
+        rows = _keep(run, work, timings, missing)
+    if summary := summarise(rows, work, ModelShape.of(run.loaded.model)):
+        run.cells.append(summary)
 
 
-def _keep(run: _Run, work: Workload, timings: dict[str, list[Timing]], missing: dict[str, str]) -> None:
+def _keep(run: _Run, work: Workload, timings: dict[str, list[Timing]], missing: dict[str, str]) -> dict[str, BenchRow]:
     """The cell's rows, of the methods that had their turn."""
     shape = ModelShape.of(run.loaded.model)
     rows: dict[str, BenchRow] = {}
@@ -239,8 +240,7 @@ def _keep(run: _Run, work: Workload, timings: dict[str, list[Timing]], missing: 
     for row in rows.values():
         run.rows.append(row)
         run.watcher.row(row)
-    if summary := summarise(rows, work, shape):
-        run.cells.append(summary)
+    return rows
 
 
 def _measure(run: _Run, work: Workload, method: str, cases: int) -> Timing | str:
@@ -291,13 +291,3 @@ def _result(run: _Run, peaks: list[float], complete: bool) -> EngineBenchResult:
 def _device(loaded: LoadedModel) -> torch.device:
     device: torch.device = next(loaded.model.parameters()).device
     return device
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -120,3 +121,14 @@ def exact_timing(found: dict[int, float], seconds: float, tokens: int, cpu_ms: f
         probabilities=found,
         verdicts={number: int(probability < 0.5) for number, probability in found.items()},
     )
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Lets torch compute with so many threads for a while; 0 leaves its choice."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
