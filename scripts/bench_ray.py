@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from promptopt.engines.base import JudgeEngine, LabelQuery, LabelScores, Segment
-from promptopt.engines.ray_actors import RayEngine, RayEngineSettings
+from promptopt.engines.ray.engine import RayEngine, RayEngineSettings
 from promptopt.errors import UserError
 from promptopt.judges.config import JudgeConfig
 from promptopt.judges.factory import open_engine

@@ -12,7 +12,7 @@ import promptopt.engines
 FOLDER = Path(promptopt.engines.__file__).parent
 ALLOWED = {"numpy", "torch", "transformers", "huggingface_hub"}
 # What one file may import besides, when it is used: each is an engine or a format that asks for its own library.
-OPTIONAL = {"server": {"httpx"}, "ray_": {"ray"}, "loading": {"torchao"}}
+OPTIONAL = {"server/": {"httpx"}, "ray/": {"ray"}, "loading": {"torchao"}}
 PROBE = """
 import sys
 
@@ -43,7 +43,7 @@ print("isolated")
 
 
 def test_sources_import_nothing_else() -> None:
-    for path in FOLDER.glob("*.py"):
+    for path in FOLDER.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -54,7 +54,12 @@ def test_sources_import_nothing_else() -> None:
                 continue
             for name in names:
                 room = ".".join(name.split(".")[:2])
-                own = {lib for start, libs in OPTIONAL.items() if path.name.startswith(start) for lib in libs}
+                own = {
+                    lib
+                    for start, libs in OPTIONAL.items()
+                    if path.relative_to(FOLDER).as_posix().startswith(start)
+                    for lib in libs
+                }
                 known = name.split(".")[0] in ALLOWED | own | sys.stdlib_module_names
                 assert known or room in {"promptopt.engines", "promptopt.errors"}, f"{path.name}:{node.lineno}: {name}"
 

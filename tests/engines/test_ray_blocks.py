@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptopt.engines.ray_blocks import Block, Homes, Queues, cut_blocks, even_blocks
+from promptopt.engines.ray.blocks import Block, Homes, Queues, cut_blocks, even_blocks
 from promptopt.testing.engine import query
 
 PROMPTS = ("Judge.", "Judge with care.", "Judge as the policy says, and nothing else.")

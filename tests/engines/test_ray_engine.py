@@ -16,7 +16,7 @@ import pytest
 from promptopt.engines.base import GenerationRequest, JudgeEngine, LabelQuery, LabelScores, Segment
 from promptopt.engines.fake import FakeEngine
 from promptopt.engines.local import LocalEngine, LocalEngineSettings
-from promptopt.engines.ray_actors import RayEngine, RayEngineSettings
+from promptopt.engines.ray.engine import RayEngine, RayEngineSettings
 from promptopt.errors import ConfigError, EngineError, LabelSetError
 from promptopt.judges.config import JudgeConfig, RayOptions
 from promptopt.judges.factory import open_engine
@@ -343,7 +343,7 @@ def test_a_judge_in_the_configuration_opens_actors() -> None:
 _OWN_CLUSTER = """
 import ray
 from promptopt.engines.fake import FakeEngine
-from promptopt.engines.ray_actors import RayEngine, RayEngineSettings
+from promptopt.engines.ray.engine import RayEngine, RayEngineSettings
 from promptopt.testing.engine import query
 
 first = RayEngine(FakeEngine, RayEngineSettings(actors=2))

@@ -21,7 +21,7 @@ import pytest
 
 from promptopt.engines.base import GenerationRequest, LabelQuery, Segment
 from promptopt.engines.local import LocalEngine, LocalEngineSettings
-from promptopt.engines.server import ServerEngine, ServerEngineSettings
+from promptopt.engines.server.engine import ServerEngine, ServerEngineSettings
 from promptopt.errors import EngineError
 from promptopt.judges.config import JudgeConfig, ServerOptions
 from promptopt.judges.factory import open_engine

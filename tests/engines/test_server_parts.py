@@ -13,13 +13,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from promptopt.engines.base import LabelQuery, Segment
-from promptopt.engines.server_answers import ServerUsage, TopToken, generation, server_usage, top_tokens
-from promptopt.engines.server_chat import ChatPrompts
-from promptopt.engines.server_decisions import SHARED, Decision, read_decision
-from promptopt.engines.server_messages import server_message
-from promptopt.engines.server_prompts import PromptSettings
-from promptopt.engines.server_schedule import run_groups
-from promptopt.engines.server_tokens import TokenPrompts
+from promptopt.engines.server.answers import ServerUsage, TopToken, generation, server_usage, top_tokens
+from promptopt.engines.server.chat import ChatPrompts
+from promptopt.engines.server.decisions import SHARED, Decision, read_decision
+from promptopt.engines.server.messages import server_message
+from promptopt.engines.server.prompts import PromptSettings
+from promptopt.engines.server.schedule import run_groups
+from promptopt.engines.server.tokens import TokenPrompts
 from promptopt.engines.tokenization import SegmentTokenizer
 from promptopt.errors import EngineError, LabelSetError
 from promptopt.testing import engine as kit

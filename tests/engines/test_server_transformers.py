@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from promptopt.engines.base import GenerationRequest, Segment
-from promptopt.engines.server import ServerEngine, ServerEngineSettings
+from promptopt.engines.server.engine import ServerEngine, ServerEngineSettings
 from promptopt.errors import EngineError
 from promptopt.testing import engine as kit
 

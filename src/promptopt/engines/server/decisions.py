@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from promptopt.engines.server_answers import TopToken
+from promptopt.engines.server.answers import TopToken
 from promptopt.engines.tokenization import TokenIds
 
 SHARED = -1

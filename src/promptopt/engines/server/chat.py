@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from promptopt.engines.base import LabelQuery, Segment
-from promptopt.engines.server_answers import TopToken
-from promptopt.engines.server_decisions import SHARED, Decision
-from promptopt.engines.server_prompts import LabelPath, Prompts
+from promptopt.engines.server.answers import TopToken
+from promptopt.engines.server.decisions import SHARED, Decision
+from promptopt.engines.server.prompts import LabelPath, Prompts
 from promptopt.engines.tokenization import Stretch, TokenIds, without_system_role
 from promptopt.errors import EngineError, LabelSetError
 

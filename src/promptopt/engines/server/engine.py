@@ -24,15 +24,15 @@ from promptopt.engines.base import (
     TokenCount,
     Usage,
 )
-from promptopt.engines.server_answers import generation, server_usage, top_tokens
-from promptopt.engines.server_batch import Batch
-from promptopt.engines.server_chat import CHARACTERS_PER_TOKEN, RULE, ChatPrompts
-from promptopt.engines.server_decisions import read_decision
-from promptopt.engines.server_facts import Served, ask_what_is_served, base_name
-from promptopt.engines.server_http import Answer, ConnectionSettings, Failure, ServerConnection
-from promptopt.engines.server_prompts import UNLIMITED, PreparedQuery, Prompts, PromptSettings, case_texts, count, group
-from promptopt.engines.server_schedule import run_groups
-from promptopt.engines.server_tokens import TokenPrompts, load_tokenizer
+from promptopt.engines.server.answers import generation, server_usage, top_tokens
+from promptopt.engines.server.batch import Batch
+from promptopt.engines.server.chat import CHARACTERS_PER_TOKEN, RULE, ChatPrompts
+from promptopt.engines.server.decisions import read_decision
+from promptopt.engines.server.facts import Served, ask_what_is_served, base_name
+from promptopt.engines.server.http import Answer, ConnectionSettings, Failure, ServerConnection
+from promptopt.engines.server.prompts import UNLIMITED, PreparedQuery, Prompts, PromptSettings, case_texts, count, group
+from promptopt.engines.server.schedule import run_groups
+from promptopt.engines.server.tokens import TokenPrompts, load_tokenizer
 from promptopt.engines.tokenization import SegmentTokenizer
 from promptopt.engines.truncation import KEEP_HEAD
 from promptopt.errors import EngineError

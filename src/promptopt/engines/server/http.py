@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 
-from promptopt.engines.server_messages import server_message
+from promptopt.engines.server.messages import server_message
 from promptopt.errors import EngineError
 
 _MAX_BACKOFF_SECONDS = 30.0

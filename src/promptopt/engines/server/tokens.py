@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from promptopt.engines.base import LabelQuery, Segment
-from promptopt.engines.server_answers import TopToken
-from promptopt.engines.server_decisions import SHARED, Decision
-from promptopt.engines.server_prompts import LabelPath, Prompts, PromptSettings
+from promptopt.engines.server.answers import TopToken
+from promptopt.engines.server.decisions import SHARED, Decision
+from promptopt.engines.server.prompts import LabelPath, Prompts, PromptSettings
 from promptopt.engines.tokenization import SegmentTokenizer, Stretch, TokenIds
 from promptopt.engines.trie import TokenTree, add_label_steps
 from promptopt.errors import EngineError

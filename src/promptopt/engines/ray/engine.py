@@ -1,7 +1,7 @@
 """The Ray engine: actors that each host an engine of their own, on one machine or on many.
 
 The same prompt goes to the same actor, so that what its engine has computed of it is used again; idle actors take work
-over (see :mod:`promptopt.engines.ray_blocks`). An actor that dies is replaced and what it had not handed back is
+over (see :mod:`promptopt.engines.ray.blocks`). An actor that dies is replaced and what it had not handed back is
 computed again. A result is taken once or not at all.
 """
 
@@ -26,9 +26,9 @@ from promptopt.engines.base import (
     TokenCount,
     Usage,
 )
-from promptopt.engines.ray_blocks import Block, Homes, Queues, cut_blocks, even_blocks
-from promptopt.engines.ray_cluster import RayEngineSettings, enter_cluster, import_ray, leave_cluster
-from promptopt.engines.ray_crew import Crew, Refusal
+from promptopt.engines.ray.blocks import Block, Homes, Queues, cut_blocks, even_blocks
+from promptopt.engines.ray.cluster import RayEngineSettings, enter_cluster, import_ray, leave_cluster
+from promptopt.engines.ray.crew import Crew, Refusal
 from promptopt.errors import EngineError
 
 __all__ = ["RayEngine", "RayEngineSettings"]

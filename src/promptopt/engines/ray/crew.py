@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptopt.engines.base import EngineCard, JudgeEngine
-from promptopt.engines.ray_cluster import RayEngineSettings, first_line, import_ray
+from promptopt.engines.ray.cluster import RayEngineSettings, first_line, import_ray
 from promptopt.errors import EngineError, UserError
 
 _log = logging.getLogger(__name__)

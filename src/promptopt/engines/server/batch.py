@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from promptopt.engines.server_answers import ServerUsage
-from promptopt.engines.server_prompts import PreparedQuery
+from promptopt.engines.server.answers import ServerUsage
+from promptopt.engines.server.prompts import PreparedQuery
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from promptopt.engines.base import GenerationRequest, LabelQuery, Segment, TokenCount
-from promptopt.engines.server_decisions import Decision
+from promptopt.engines.server.decisions import Decision
 from promptopt.engines.tokenization import Stretch, TokenIds, without_system_role
 from promptopt.engines.trie import TokenTree
 from promptopt.engines.truncation import fit

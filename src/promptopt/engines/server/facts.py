@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from promptopt.engines.server_http import Answer, Failure, ServerConnection
+from promptopt.engines.server.http import Answer, Failure, ServerConnection
 from promptopt.errors import EngineError
 
 

@@ -1,0 +1,1 @@
+"""The Ray engine: actors that each host an engine of their own."""

@@ -1,0 +1,1 @@
+"""The server engine: a judge behind any OpenAI-compatible server."""
