@@ -27,7 +27,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from promptopt.bench.gguf import gguf_of
 from promptopt.engines.base import GenerationRequest, LabelQuery, LabelScores, Segment
 from promptopt.engines.local import LocalEngine, LocalEngineSettings
-from promptopt.engines.server import ServerEngine, ServerEngineSettings
+from promptopt.engines.server.engine import ServerEngine, ServerEngineSettings
 from promptopt.errors import EngineError, UserError
 from promptopt.judges.catalog import pull
 from promptopt.testing import engine as kit

@@ -69,7 +69,7 @@ def open_engine(config: JudgeConfig, on_progress: Callable[[str], None] | None =
 
 def _open_ray_engine(config: JudgeConfig, on_progress: Callable[[str], None] | None) -> JudgeEngine:
     """Actors that each open the engine that ``config.ray`` names."""
-    from promptopt.engines.ray_actors import RayEngine, RayEngineSettings
+    from promptopt.engines.ray.engine import RayEngine, RayEngineSettings
 
     if config.ray.engine == "local" and config.model in CATALOG:
         pull(config.model, on_progress)  # once, and with its progress shown, where the actors share this machine's disk
@@ -84,7 +84,7 @@ def _open_ray_engine(config: JudgeConfig, on_progress: Callable[[str], None] | N
 
 def _open_server_engine(config: JudgeConfig, on_progress: Callable[[str], None] | None) -> JudgeEngine:
     # Imported here: httpx is for those who ask a server.
-    from promptopt.engines.server import ServerEngine, ServerEngineSettings
+    from promptopt.engines.server.engine import ServerEngine, ServerEngineSettings
 
     options = config.server
     # A catalog model's folder holds its tokenizer, too.
