@@ -1,11 +1,11 @@
 """Does a score depend on its company, or on the number format? Measures both on the golden sets that ship.
 
-    python scripts/bench_numerics.py [--cases 60] [--json FILE]
+    python scripts/bench_numerics.py [--cases 40] [--json FILE]
 
 The seed prompt of every domain is asked about cases of the search split on the default judge. float32: the whole set in
 one call against smaller and larger batches, another order, one case per call, several prompts in one call, and one
 plain sequence per case without any sharing. bfloat16: against float32. A verdict changes when a probability crosses the
-threshold: 0.5, and the threshold of the best F1 on the float32 scores.
+threshold: 0.5, and the operating point of the best F1 on the float32 scores, as a sweep would choose it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from promptopt.engines.local import LocalEngine, LocalEngineSettings
 from promptopt.errors import UserError
 from promptopt.golden.reader import read_golden_set
 from promptopt.judges.catalog import CATALOG, pull
+from promptopt.metrics.operating_point import choose_threshold
 from promptopt.policy.asking import bind
 from promptopt.policy.reader import read_policy
 from promptopt.search.candidates import CandidateMaker
@@ -60,16 +61,6 @@ def probabilities(engine: JudgeEngine, queries: Sequence[LabelQuery]) -> Probabi
     return np.exp(scores.logprobs[:, 0].astype(np.float64))
 
 
-def best_f1_threshold(p: Probabilities, truth: npt.NDArray[np.bool_]) -> float:
-    """The score at and above which calling a violation has the best F1."""
-
-    def f1(t: float) -> float:
-        hits = int((truth & (p >= t)).sum())
-        return 2 * hits / (int((p >= t).sum()) + int(truth.sum()))
-
-    return float(max(np.unique(p), key=f1))
-
-
 def compare(p: Probabilities, reference: Probabilities, threshold: float) -> dict[str, float | int]:
     """Largest difference, and how many verdicts change at 0.5 and at the threshold."""
     return {
@@ -92,7 +83,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, float | int]]:
     rows: dict[str, list[dict[str, float | int]]] = {}
     sets = {domain: domain_queries(domain, options.cases) for domain in DOMAINS}
     whole = {domain: probabilities(engine(), queries) for domain, (queries, _) in sets.items()}
-    thresholds = {domain: best_f1_threshold(whole[domain], truth) for domain, (_, truth) in sets.items()}
+    thresholds = {domain: choose_threshold(truth, whole[domain], "f1").threshold for domain, (_, truth) in sets.items()}
     mixed = np.split(
         probabilities(engine(), [q for queries, _ in sets.values() for q in queries]),
         np.cumsum([len(queries) for queries, _ in sets.values()])[:-1],
@@ -131,8 +122,8 @@ def _total(parts: Sequence[dict[str, float | int]]) -> dict[str, float | int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="smollm2-135m", help="catalog name, hub id or folder")
-    parser.add_argument("--cases", type=int, default=60, help="cases of each domain")
-    parser.add_argument("--plain", type=int, default=8, help="cases of each domain for the plain sequences")
+    parser.add_argument("--cases", type=int, default=40, help="cases of each domain")
+    parser.add_argument("--plain", type=int, default=6, help="cases of each domain for the plain sequences")
     parser.add_argument("--json", type=Path, help="file to write the numbers to")
     options = parser.parse_args()
     try:

@@ -98,6 +98,38 @@ def compare(
     run(runs, runs_dir, tracking_uri, as_json)
 
 
+@app.command()
+def promote(
+    winner: Annotated[Path, typer.Option("--winner", help="Folder of the bundle that would be promoted.")],
+    incumbent: Annotated[Path, typer.Option("--incumbent", help="Folder of the bundle in use.")],
+    golden: Annotated[Path, typer.Option("--golden", help="Folder of the golden set whose sealed test decides.")],
+    alpha: Annotated[float, typer.Option(help="Level of significance, two-sided, held over all gated metrics.")] = 0.05,
+    precision_floor: Annotated[float, typer.Option(help="Precision that recall is measured at.")] = 0.8,
+    recall_floor: Annotated[
+        list[str] | None,
+        typer.Option(help="SLICE=VALUE that the winner must reach, such as clause:V2=0.9 or severity>=3=0.95."),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why the test is opened; goes on record.")] = "promotion gate",
+    runs_dir: Annotated[
+        Path | None, typer.Option(help="Folder of runs that holds the record of openings; the winner's by default.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a report to this .html or .md file too.")] = None,
+    any_judge: Annotated[
+        bool, typer.Option("--any-judge", help="Go on when this machine's judge is not the one that was measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare two exported judges on a sealed test, on record. Exit code 1 when the winner is not promoted."""
+    from promptopt.commands.promote import GateOptions, run_promotion
+    from promptopt.pipeline.promotion import PromotionRequest
+
+    options = GateOptions(alpha, precision_floor, recall_floor or ())
+    request = PromotionRequest(
+        winner, incumbent, golden, options.settings(), options.floors(), reason, runs_dir, any_judge
+    )
+    run_promotion(request, report, as_json)
+
+
 @bundle_app.command("verify")
 def bundle_verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge.")],

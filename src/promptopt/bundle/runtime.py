@@ -14,6 +14,7 @@ from promptopt.core.verdict import Verdict
 from promptopt.engines.base import EngineCard, JudgeEngine, Usage
 from promptopt.errors import BundleError
 from promptopt.policy.asking import Answers, answer
+from promptopt.policy.procedure import FloatArray
 
 DEFAULT_BLOCK = 512
 EMPTY_TEXT = "text is empty"
@@ -69,6 +70,25 @@ class BundleJudge:
         """
         return [verdict for _, verdict in self.judge_rows(texts, lambda text: text, block)]
 
+    def judge_scored(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[tuple[Verdict, float]]:
+        """One verdict per text with the score that it rests on, in order, from one engine call per block.
+
+        Args:
+            texts: What to judge; an empty or missing text is unjudged.
+            block: Texts per engine call; at least 1.
+
+        Returns:
+            Verdicts, each with :meth:`Procedure.score` of its case before calibration and threshold (in [0, 1], NaN
+            where unjudged): calibration may flatten scores into ties, so rankings are measured on this side of it.
+
+        Raises:
+            EngineError: The engine cannot serve a block at all.
+        """
+        if block < 1:
+            raise ValueError(f"block must be at least 1, not {block}")
+        starts = range(0, len(texts), block)
+        return [row for start in starts for row in self._judge_scored_block(texts[start : start + block])]
+
     def judge_rows(
         self, rows: Iterable[Row], text: Callable[[Row], str | None], block: int = DEFAULT_BLOCK
     ) -> Iterator[tuple[Row, Verdict]]:
@@ -107,7 +127,7 @@ class BundleJudge:
         pinned = self.bundle.parity
         answers = self._ask([case.text for case in pinned])
         scores = self.bundle.procedure.score(answers.probabilities)
-        verdicts = self._verdicts(answers)
+        verdicts = self._verdicts(answers, scores)
         cases = [
             compare(case, answers.of_case(row), float(scores[row]), verdicts[row]) for row, case in enumerate(pinned)
         ]
@@ -115,19 +135,24 @@ class BundleJudge:
         return VerifyReport.of(cases, tolerance, expected=self.bundle.fingerprint, found=found)
 
     def _judge_block(self, texts: Sequence[str | None]) -> list[Verdict]:
+        return [verdict for verdict, _ in self._judge_scored_block(texts)]
+
+    def _judge_scored_block(self, texts: Sequence[str | None]) -> list[tuple[Verdict, float]]:
         faults = [_fault(text) for text in texts]
         askable = [text for text, fault in zip(texts, faults, strict=True) if text is not None and fault is None]
-        judged = iter(self._verdicts(self._ask(askable)))
-        return [next(judged) if fault is None else Verdict.unjudged(fault) for fault in faults]
+        answers = self._ask(askable)
+        scores = self.bundle.procedure.score(answers.probabilities)
+        judged = zip(self._verdicts(answers, scores), scores.tolist(), strict=True)
+        return [next(judged) if fault is None else (Verdict.unjudged(fault), float("nan")) for fault in faults]
 
     def _ask(self, texts: Sequence[str]) -> Answers:
         answers = answer(self.bundle.prompts, texts, self._engine)
         self._usage = self._usage + answers.usage
         return answers
 
-    def _verdicts(self, answers: Answers) -> list[Verdict]:
+    def _verdicts(self, answers: Answers, scores: FloatArray) -> list[Verdict]:
+        """Verdicts from the procedure's scores of the answers, before calibration."""
         procedure, calibration = self.bundle.procedure, self.bundle.calibration
-        scores = procedure.score(answers.probabilities)
         if calibration is not None:
             scores = calibration.apply(scores)
         verdicts = []

@@ -132,7 +132,8 @@ class TokenCount:
     """What a batch of queries would cost, before it is scored.
 
     Attributes:
-        prefix: Tokens before the first case text, each distinct prefix counted once.
+        prefix: Tokens before the first case text, each distinct prefix counted once; engines that share what prefixes
+            begin with count that once, too.
         marginal: All other tokens, stretches shared between the questions about one case counted once.
     """
 
