@@ -97,9 +97,10 @@ def engine(result: dict[str, Any]) -> str:
     overhead = max(row["overhead"] or 0.0 for row in result["rows"])
     lines += [
         "",
-        f"Against padded batches that is {' and '.join(f'{share:.0%}' for share in shares)} of the ideal ratio of "
-        f"floating-point operations, attention counted (above 100%: padding and masks cost the baseline more). "
-        f"Everything that is not the model's forward pass takes {overhead:.1%} of the engine's time. GPU: not measured.",
+        f"Against padded batches that is {' and '.join(f'{share:.0%}' for share in shares)} of the ideal ratio "
+        f"of floating-point operations, attention counted (above 100%: padding and masks cost the baseline more). "
+        f"Everything that is not the model's forward pass takes {overhead:.1%} of the engine's time. "
+        "GPU: not measured.",
     ]
     return "\n".join(lines)
 
@@ -117,8 +118,8 @@ def _engine_row(row: dict[str, Any], peer: dict[str, Any] | None) -> str:
 def numerics(result: dict[str, Any]) -> str:
     """What company and number format do to a score."""
     lines = [
-        "`python scripts/bench_numerics.py --json experiments/2026-11-23-numerics/result.json`, the seed prompts of the "
-        "five domains, against float32 in one call:",
+        "`python scripts/bench_numerics.py --json experiments/2026-11-23-numerics/result.json`, the seed prompts of "
+        "the five domains, against float32 in one call:",
         "",
         "| computed as | cases | largest difference of a probability | verdicts changed at 0.5 | at the best F1 |",
         "|---|---:|---:|---:|---:|",
@@ -138,8 +139,8 @@ def scale(ray: dict[str, Any], corpus: dict[str, Any]) -> str:
             f"- Two Ray actors on two cores reach {ray['ratio']:.2f} times the throughput of the local engine with two "
             f"threads; an actor killed in mid-run changed no probability (`scripts/bench_ray.py`).",
             f"- {run['rows']:,} rows through `promptopt judge` (stand-in judge, JSONL) at "
-            f"{run['rows_per_second']:,.0f} rows/s and {memory} MiB at 10% / 50% / 100% of the rows, killed half way and resumed "
-            f"(`scripts/bench_corpus.py`).",
+            f"{run['rows_per_second']:,.0f} rows/s and {memory} MiB at 10% / 50% / 100% of the rows, killed half way "
+            f"and resumed (`scripts/bench_corpus.py`).",
         ]
     )
 
