@@ -83,7 +83,7 @@ def cases():
 def default_judge():
     """The default judge, fetched where it is not yet on this machine."""
     try:
-        engine = open_engine(JudgeConfig(name="default", model="smollm2-135m"))
+        engine = open_engine(JudgeConfig(name="default", model="smollm2-135m", dtype="float32"))
     except UserError as cause:
         pytest.skip(f"the default judge cannot be had here: {cause}")
     yield engine

@@ -51,15 +51,15 @@ class Row:
 
 def group_rows(queries: Iterable[PreparedQuery]) -> dict[TokenIds, list[Row]]:
     """Rows by the tokens of their prefix, prefixes in lexicographic order: those that begin alike are neighbours."""
-    by_prefix: dict[TokenIds, dict[TokenIds, Row]] = {}
+    by_prefix: dict[Prefix, dict[TokenIds, Row]] = {}
     for query in queries:
-        rows = by_prefix.setdefault(query.prefix.tokens, {})
+        rows = by_prefix.setdefault(query.prefix, {})
         row = rows.get(query.trunk)
         if row is None:
             row = rows[query.trunk] = Row(query.prefix)
         end = row.tree.extend(row.tree.extend(-1, query.trunk), query.branch)
         row.queries.append((query.number, add_label_steps(row.tree, end, query.labels)))
-    return {tokens: list(by_prefix[tokens].values()) for tokens in sorted(by_prefix)}
+    return {p.tokens: list(by_prefix[p].values()) for p in sorted(by_prefix, key=lambda p: p.tokens)}
 
 
 def cut_batches(groups: Mapping[TokenIds, list[Row]], batch_tokens: int) -> Iterator[list[Row]]:

@@ -9,7 +9,7 @@ token.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from promptopt.engines.tokenization import TokenIds
@@ -18,9 +18,9 @@ MIN_PIECE_TOKENS = 64
 MAX_PIECE_TOKENS = 512
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Prefix:
-    """A shared prefix.
+    """A shared prefix; equal to another with the same tokens.
 
     Attributes:
         tokens: Its token ids.
@@ -29,6 +29,17 @@ class Prefix:
 
     tokens: TokenIds
     cuts: tuple[int, ...]
+    _hash: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Kept, because every query of a batch is looked up by its prefix, which may have thousands of tokens.
+        object.__setattr__(self, "_hash", hash(self.tokens))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Prefix) and self.tokens == other.tokens)
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from promptopt.engines.base import LabelQuery, Segment
 from promptopt.engines.batching import PreparedQuery
 from promptopt.engines.prefixes import Prefix, cut_prefix
-from promptopt.engines.tokenization import SegmentTokenizer, TokenIds, without_system_role
+from promptopt.engines.tokenization import SegmentTokenizer, Stretch, TokenIds, without_system_role
 from promptopt.engines.truncation import fit
 
 _KNOWN_PREFIXES = 512
@@ -51,7 +51,7 @@ class QueryPreparer:
         self._system_role = system_role
         self._max_item_tokens = max_item_tokens
         self._too_long = too_long
-        self._cut = lru_cache(maxsize=_KNOWN_PREFIXES)(cut_prefix)
+        self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
 
     def prepare(
         self, queries: Sequence[LabelQuery], unjudged: dict[int, str], dropped: dict[int, int]
@@ -109,7 +109,7 @@ class QueryPreparer:
             return fitted
         kept, dropped = fitted
         first = next((i for i, s in enumerate(kept) if s.from_case), max(len(kept) - 1, 0))
-        prefix = self._cut(tuple(s.ids for s in kept[:first]))
+        prefix = self._prefix(segments, kept[:first])
         rest = kept[first:]
         last = max((i for i, s in enumerate(rest) if s.from_case), default=-1)
         trunk = tuple(token for s in rest[: last + 1] for token in s.ids)
@@ -117,3 +117,15 @@ class QueryPreparer:
         if not (prefix.tokens or trunk or branch):
             return "the query has no text"
         return Prompt(prefix, trunk, branch, dropped)
+
+    def _prefix(self, segments: tuple[Segment, ...], stretches: Sequence[Stretch]) -> Prefix:
+        """The prefix that leading segments make, remembered: its tokens are many and its queries, too."""
+        first = next((i for i, s in enumerate(segments) if s.from_case), None)
+        if first is None:
+            return cut_prefix([s.ids for s in stretches])
+        key = (tuple(s.role for s in segments), segments[:first])
+        if key not in self._prefixes:
+            self._prefixes[key] = cut_prefix([s.ids for s in stretches])
+            if len(self._prefixes) > _KNOWN_PREFIXES:
+                self._prefixes.popitem(last=False)
+        return self._prefixes[key]

@@ -24,16 +24,34 @@ class TokenTree:
 
     def extend(self, node: int, ids: Sequence[int]) -> int:
         """Walks from a node along the ids, adding what is missing, and returns the last node."""
-        for token in ids:
-            child = self._children.get((node, token))
+        if node == len(self.tokens) - 1:
+            return self._append(node, ids)  # nothing can follow the newest node yet
+        children = self._index()
+        for i, token in enumerate(ids):
+            child = children.get((node, token))
             if child is None:
-                child = len(self.tokens)
-                self.tokens.append(token)
-                self.parents.append(node)
-                self.depths.append(0 if node < 0 else self.depths[node] + 1)
-                self._children[node, token] = child
+                return self._append(node, ids[i:])
             node = child
         return node
+
+    def _append(self, node: int, ids: Sequence[int]) -> int:
+        """Adds a chain of new nodes below a node and returns the last."""
+        if not ids:
+            return node
+        first = len(self.tokens)
+        depth = 0 if node < 0 else self.depths[node] + 1
+        self.tokens.extend(ids)
+        self.parents.append(node)
+        self.parents.extend(range(first, first + len(ids) - 1))
+        self.depths.extend(range(depth, depth + len(ids)))
+        return len(self.tokens) - 1
+
+    def _index(self) -> dict[tuple[int, int], int]:
+        """Children by parent and token; only trees that branch ever need it."""
+        known = len(self._children)
+        for node in range(known, len(self.tokens)):
+            self._children[self.parents[node], self.tokens[node]] = node
+        return self._children
 
     def __len__(self) -> int:
         return len(self.tokens)
