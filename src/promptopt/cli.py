@@ -221,7 +221,7 @@ def config_show(overrides: Overrides = None, as_json: Json = False) -> None:
 
 @bench_app.callback()
 def bench() -> None:
-    """Measure the judge's engine against other ways of scoring."""
+    """Measure the judge's engine, and the search, against other ways."""
 
 
 @bench_app.command("engine")
@@ -260,6 +260,22 @@ def bench_engine(
         BenchRequest(model, *grid, seconds, rounds, cases, batch, batch_tokens, threads, device, dtype, gguf, out),
         as_json,
     )
+
+
+@bench_app.command("search")
+def bench_search(
+    matrix: Annotated[Path, typer.Option("--matrix", help="Score matrix, made by scripts/score_matrix.py.")],
+    seeds: Annotated[int, typer.Option(help="Replays, each with its own candidates and orders.")] = 30,
+    budget: Annotated[float, typer.Option(help="Judgements allowed, as a share of the full grid.")] = 0.1,
+    out: Annotated[Path, typer.Option(help="Folder for rows.csv, summary.csv, result.json and report.html.")] = Path(
+        "runs/bench-search"
+    ),
+    as_json: Json = False,
+) -> None:
+    """Replay ways of choosing a candidate on stored scores, all at the same number of judgements."""
+    from promptopt.commands.bench_search import bench_search as run
+
+    run(matrix, seeds, budget, out, as_json)
 
 
 def main() -> None:

@@ -1,0 +1,288 @@
+"""Lockstep racing: all candidates on the same blocks of cases, dropped by paired tests that share one error budget.
+
+What is tested. The race is about one number per candidate: its AUPRC on *all* cases of the race. The blocks are random
+draws without replacement from those cases, as many violations as allowed cases while both last, spread over clause,
+severity and language; each label is weighted by what it stands for. After a block every AUPRC is estimated from the
+cases seen, and the difference of two candidates has a standard error that falls to zero at the last case. A candidate
+is dropped when a one-sided paired test against the leader rejects "it is at least as good on all cases".
+
+What is guaranteed, and what is not. With n candidates and K blocks after which tests are made, each test has the level
+``alpha / ((n - 1) K)``. Whoever leads, and however often that changes, the best candidate meets at most n - 1 rivals K
+times, so that the chance that any test ever drops it is at most ``alpha``. That count is exact; the single test is a
+large-sample one, made conservative (:meth:`~promptopt.search.paired_auprc.PairedAuprc.p_value`); hence none is made
+before ``min_positives`` cases of either label were seen, and ``promptopt bench search`` counts the errors. Nothing is
+claimed about other pairs, in which a candidate better than a lucky leader may be dropped, nor about new cases: that is
+for the sealed test. Where the budget does not carry the field on, the racer narrows it to the best that it can afford;
+such a drop is a guess, is recorded as ``budget``, and lies outside the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from promptopt.core.model import FrozenModel
+from promptopt.errors import ConfigError
+from promptopt.metrics.arrays import FloatArray, IntArray, Measured
+from promptopt.search.paired_auprc import PairedAuprc, Standing
+from promptopt.search.race_blocks import RaceCases, race_blocks
+
+DropReason = Literal["test", "budget", "max_survivors", "unmeasured"]
+_FINALISTS = 2
+_BISECTIONS = 40
+
+
+class LockstepConfig(FrozenModel):
+    """How a field of candidates is raced.
+
+    Attributes:
+        first_block: Cases that every candidate is judged on.
+        growth: After each block so many times the cases have been seen.
+        alpha: Chance that a test ever drops the best candidate, over all candidates and blocks.
+        min_positives: Tests are made once so many violations, and so many allowed cases, were seen.
+        budget: Most judgements, as a share of judging every candidate on every case; the first block of all candidates
+            and the remaining cases of two have to fit in.
+        max_survivors: Most candidates that are judged on the last block; None for as many as the budget carries.
+    """
+
+    first_block: int = Field(default=12, ge=2)
+    growth: float = Field(default=1.25, gt=1.0)
+    alpha: float = Field(default=0.05, gt=0.0, lt=1.0)
+    min_positives: int = Field(default=20, ge=2)
+    budget: float = Field(default=0.1, gt=0.0, le=1.0)
+    max_survivors: int | None = Field(default=None, ge=_FINALISTS)
+
+
+@dataclass(frozen=True, slots=True)
+class RaceBlock:
+    """What to judge next.
+
+    Attributes:
+        number: Counts from 0.
+        rows: The block's cases, as rows of :class:`RaceCases`.
+        candidates: Who is to be judged on them.
+    """
+
+    number: int
+    rows: IntArray
+    candidates: tuple[str, ...]
+
+
+class Drop(FrozenModel):
+    """A candidate that left the race.
+
+    Attributes:
+        candidate: Who.
+        why: ``test``: significantly worse than the leader. ``budget``: it could not be afforded any longer;
+            ``max_survivors``: no room was left for it; no error bound covers these two. ``unmeasured``: without any
+            judged violation it has no AUPRC.
+        cases: Cases seen by then.
+        value: Its AUPRC as estimated from them.
+        leader: Who led.
+        leader_value: The leader's AUPRC.
+        p: The test's p-value; NaN where no test dropped it.
+        level: What p had to be at most; NaN where no test dropped it.
+    """
+
+    candidate: str
+    why: DropReason
+    cases: int
+    value: Measured
+    leader: str
+    leader_value: Measured
+    p: Measured = float("nan")
+    level: Measured = float("nan")
+
+
+class LockstepRacer:
+    """A race: ``next_block`` says what to judge, ``drop`` takes the scores, until ``next_block`` gives None.
+
+    Args:
+        candidates: Distinct names; ties go to the earlier one.
+        cases: What they are judged on.
+        config: The rule.
+        seed: Order of the cases; equal seeds and scores give equal races.
+        costs: Judgements that a candidate needs per case; 1 where it is not named.
+
+    Raises:
+        ConfigError: A label has no case, or the budget does not carry the first block and two finalists.
+        ValueError: No candidate, or one name twice.
+
+    Attributes:
+        blocks: Rows of the cases, block by block; fixed from the start.
+        tested: Numbers of the blocks after which tests are made; fixed from the start.
+        level: Level of each test.
+        allowance: Judgements that may be spent.
+        spent: Judgements asked for so far.
+        rows: Rows asked for so far, in order.
+        alive: Candidates in the race.
+        drops: Who left, in order.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[str],
+        cases: RaceCases,
+        config: LockstepConfig,
+        seed: int = 0,
+        costs: Mapping[str, int] | None = None,
+    ) -> None:
+        if not candidates or len(set(candidates)) < len(candidates):
+            raise ValueError("a race needs candidates with distinct names")
+        self._labels = np.asarray(cases.labels, dtype=np.bool_)
+        self._totals = int(self._labels.sum()), int((~self._labels).sum())
+        self._config = config
+        self._costs = {name: (costs or {}).get(name, 1) for name in candidates}
+        self.blocks = race_blocks(cases, config.first_block, config.growth, seed)
+        self.tested = self._tests()
+        self.level = config.alpha / (max(1, len(candidates) - 1) * max(1, len(self.tested)))
+        self.allowance = int(config.budget * sum(self._costs.values()) * len(self._labels) + 1e-9)
+        self.spent = 0
+        self.rows: IntArray = np.zeros(0, dtype=np.int64)
+        self.alive = tuple(candidates)
+        self.drops: list[Drop] = []
+        self._done = 0
+        self._pending = False
+        self._leader = candidates[0]
+        self._standings: dict[str, Standing] = {}
+        self._check_budget()
+
+    def next_block(self) -> RaceBlock | None:
+        """What to judge next; None when one candidate is left or everything was judged.
+
+        Raises:
+            RuntimeError: The scores of the last block have not been given.
+        """
+        if self._pending:
+            raise RuntimeError("the last block's scores are still missing: call drop() first")
+        if self._done == len(self.blocks) or (self._done and len(self.alive) < _FINALISTS):
+            return None
+        block = RaceBlock(self._done, self.blocks[self._done], self.alive)
+        self.spent += self._cost(self.alive) * len(block.rows)
+        self.rows = np.concatenate([self.rows, block.rows])
+        self._pending = True
+        return block
+
+    def drop(self, scores: Mapping[str, FloatArray]) -> tuple[Drop, ...]:
+        """Takes the scores so far and drops whom the tests, and then the budget, leave no place.
+
+        Args:
+            scores: Candidate to its scores on all of ``rows``, in that order: (rows,), NaN where unjudged, larger
+                meaning likelier a violation.
+
+        Returns:
+            Who was dropped, and why.
+
+        Raises:
+            RuntimeError: No block is waiting for scores.
+            ValueError: A candidate's scores are missing or of another shape.
+        """
+        if not self._pending:
+            raise RuntimeError("no block is waiting for scores: call next_block() first")
+        drawn = PairedAuprc(self._labels[self.rows], *self._totals, least=self._config.min_positives)
+        self._standings = {name: drawn.stand(np.asarray(scores.get(name, ()), np.float64)) for name in self.alive}
+        number, self._done, self._pending = self._done, self._done + 1, False
+        before = len(self.drops)
+        self._leader = self.ranking[0][0]
+        self._leave([name for name in self.alive if np.isnan(self._standings[name].value)], "unmeasured")
+        if number in self.tested:
+            best = self._standings[self._leader]
+            tests = {name: drawn.p_value(best, self._standings[name]) for name in self.alive}
+            self._leave([name for name, p in tests.items() if p <= self.level], "test", tests)
+        if self._done < len(self.blocks):
+            self._narrow()
+        return tuple(self.drops[before:])
+
+    @property
+    def ranking(self) -> tuple[tuple[str, float], ...]:
+        """Candidates in the race with their AUPRC on the cases so far, the best first; the race's winner leads it."""
+        values = [(name, self._standings[name].value) for name in self.alive if name in self._standings]
+        return tuple(sorted(values, key=lambda pair: (np.isnan(pair[1]), -pair[1])))
+
+    def _tests(self) -> tuple[int, ...]:
+        seen = accumulate(np.array([self._labels[b].sum(), (~self._labels[b]).sum()]) for b in self.blocks[:-1])
+        return tuple(i for i, counts in enumerate(seen) if counts.min() >= self._config.min_positives)
+
+    def _check_budget(self) -> None:
+        first = len(self.blocks[0])
+        dearest = sum(sorted(self._costs.values())[-_FINALISTS:])
+        look, final = sum(self._costs.values()) * first, dearest * (len(self._labels) - first)
+        if look + final > self.allowance:
+            raise ConfigError(
+                f"a budget of {self.allowance:,} judgements does not carry one look at {len(self._costs)} candidates "
+                f"({look:,}) and the rest of the cases for two of them ({final:,})",
+                where="lockstep.budget",
+                remedy="raise the budget, or lower first_block",
+            )
+
+    def _cost(self, names: Sequence[str]) -> int:
+        return sum(self._costs[name] for name in names)
+
+    def _narrow(self) -> None:
+        """Keeps the best that can be afforded, the field shrinking evenly from block to block."""
+        if len(self.alive) <= _FINALISTS:
+            return
+        last = self._done == len(self.blocks) - 1
+        room = self._affordable()
+        kept: list[str] = []
+        for name in self._promising():
+            if len(kept) < _FINALISTS or self._cost(kept) + self._costs[name] <= room:
+                kept.append(name)
+        self._leave([name for name in self.alive if name not in kept], "budget")
+        most = self._config.max_survivors
+        if last and most is not None:
+            over = [name for name in self._promising() if name in self.alive][most:]
+            self._leave(over, "max_survivors")
+
+    def _affordable(self) -> float:
+        """Judgements per case that the next block may cost."""
+        cost, left = self._cost(self.alive), self.allowance - self.spent
+        least = sum(sorted(self._costs[name] for name in self.alive)[-_FINALISTS:])
+        sizes = [len(block) for block in self.blocks[self._done :]]
+
+        def price(shrink: float) -> float:
+            return sum(max(least, cost * shrink ** (i + 1)) * size for i, size in enumerate(sizes))
+
+        if price(1.0) <= left:
+            return cost
+        low, high = 0.0, 1.0
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if price(middle) <= left else (low, middle)
+        return max(least, cost * low)
+
+    def _promising(self) -> list[str]:
+        """The field in the order in which it is kept: the leader, then by AUPRC, steadied by AUROC while cases are few.
+
+        Both are standardised over the field. AUROC goes with AUPRC and varies less from few cases; its weight falls
+        to nothing as the race nears the last case.
+        """
+        standings = [self._standings[name] for name in self.alive]
+        values = np.array([[one.value, 0.5 if np.isnan(one.auroc) else one.auroc] for one in standings])
+        scale = values.std(axis=0)
+        standard = (values - values.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
+        merit = standard[:, 0] + (1 - len(self.rows) / len(self._labels)) * standard[:, 1]
+        merit[self.alive.index(self._leader)] = np.inf
+        return [self.alive[i] for i in np.argsort(-merit, kind="stable")]
+
+    def _leave(self, names: Sequence[str], why: DropReason, tests: Mapping[str, float] | None = None) -> None:
+        leader = self._leader
+        for name in names:
+            facts = {} if tests is None else {"p": tests[name], "level": self.level}
+            self.drops.append(
+                Drop(
+                    candidate=name,
+                    why=why,
+                    cases=len(self.rows),
+                    value=self._standings[name].value,
+                    leader=leader,
+                    leader_value=self._standings[leader].value,
+                    **facts,
+                )
+            )
+        self.alive = tuple(name for name in self.alive if name not in names)
