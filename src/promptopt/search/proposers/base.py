@@ -1,8 +1,8 @@
 """The contract of a proposer.
 
-The sweep calls :meth:`Proposer.propose` before each race with what is known by then. A proposal is a point of the search
-space, and perhaps texts that stand in place of some components' choices. A proposer depends on the history, the count
-and the seed alone, so that a resumed sweep proposes what the killed one proposed; it must not mutate the history.
+The sweep calls :meth:`Proposer.propose` before each race with what is known by then. A proposal is a point of the
+search space, and perhaps texts that stand in place of some components' choices. It depends on the history, the count
+and the seed alone, so that a resumed sweep proposes what the killed one proposed; the history is not mutated.
 """
 
 from __future__ import annotations
