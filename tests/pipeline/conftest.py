@@ -55,6 +55,9 @@ class QuietDisplay:
     def trial_started(self, number: int, candidate: Any) -> None:
         pass
 
+    def race_block(self, *facts: object) -> None:
+        pass
+
     def trial_finished(self, record: Any, records: Any) -> None:
         self.trials.append(record.number)
 

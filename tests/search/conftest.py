@@ -20,6 +20,7 @@ from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import StoredJudge
+from promptopt.search.lockstep_sweep import LockstepSweep
 from promptopt.search.space import SearchSpace
 from promptopt.search.study import SweepStudy
 from promptopt.search.sweep import Sweep
@@ -120,6 +121,7 @@ class Watcher:
 
     started: list = field(default_factory=list)
     finished: list = field(default_factory=list)
+    blocks: list = field(default_factory=list)
 
     def trial_started(self, number, candidate):
         self.started.append((number, candidate.digest))
@@ -127,6 +129,9 @@ class Watcher:
     def trial_finished(self, record, records):
         assert records[-1] == record
         self.finished.append(record)
+
+    def race_block(self, race, candidates, cases, of_cases):
+        self.blocks.append((race, candidates, cases, of_cases))
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +173,7 @@ def open_sweep_in(policy, golden, make_space, empty_database):
     """As ``open_sweep``, in any folder."""
     opened = []
 
-    def make(folder, name="sweep", engine=None, space=None, seed=0, cases=None, **config):
+    def make(folder, name="sweep", engine=None, space=None, seed=0, cases=None, proposers=None, **config):
         engine = engine or FakeEngine()
         space = space or make_space()
         config = SearchConfig.model_validate(
@@ -190,7 +195,8 @@ def open_sweep_in(policy, golden, make_space, empty_database):
         maker = CandidateMaker(policy, space, pool)
         judge = StoredJudge(engine, store, name)
         evaluator = Evaluator(judge, engine, config.objective.precision_floor)
-        sweep = Sweep(study, maker, evaluator, judge, search_cases, config, seed)
+        parts = (study, maker, evaluator, judge, search_cases, config, seed)
+        sweep = LockstepSweep(*parts, proposers) if config.racing.rule == "lockstep" else Sweep(*parts)
         return SimpleNamespace(
             sweep=sweep,
             study=study,

@@ -104,6 +104,14 @@ class RichDisplay:
         if self._task is not None:
             self._progress.update(self._task, description=f"trial {number}")
 
+    def race_block(self, race: int, candidates: int, cases: int, of_cases: int) -> None:
+        """A block of a race is about to be judged."""
+        said = f"race {race}: {candidates} candidates, {cases}/{of_cases} cases"
+        if self._task is not None:
+            self._progress.update(self._task, description=said)
+        if not self._console.is_terminal and cases == of_cases:
+            self._console.print(said)
+
     def trial_finished(self, record: TrialRecord, records: Sequence[TrialRecord]) -> None:
         """A trial is on record."""
         self._trials_here += 1

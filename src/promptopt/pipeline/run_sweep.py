@@ -20,6 +20,7 @@ from promptopt.scores.store import Spent
 from promptopt.search.evaluation import Evaluator
 from promptopt.search.finalists import FinalComparison, FinalRound
 from promptopt.search.judging import StoredJudge
+from promptopt.search.lockstep_sweep import LockstepSweep
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import Sweep, SweepResult, SweepWatcher
 from promptopt.tracking.factory import tracking_uri, view_command
@@ -60,9 +61,8 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
         study = f"{config.name}:{digest_text(str(config.run_folder.resolve()))[:16]}"
         judge = StoredJudge(workspace.engine, workspace.store, study, display.judged)
         evaluator = Evaluator(judge, workspace.engine, config.search.objective.precision_floor)
-        sweep = Sweep(
-            workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed
-        )
+        parts = (workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed)
+        sweep = LockstepSweep(*parts) if config.search.racing.rule == "lockstep" else Sweep(*parts)
         recorder = SweepRecorder(workspace, study)
         with recorder.ended_early():
             recorder.log_start()
@@ -89,6 +89,9 @@ class _Watcher:
         self._display.trial_finished(record, records)
         if len(records) % _LOG_EVERY == 0:
             self._recorder.log_trials(records)
+
+    def race_block(self, race: int, candidates: int, cases: int, of_cases: int) -> None:
+        self._display.race_block(race, candidates, cases, of_cases)
 
 
 def _write(

@@ -37,7 +37,7 @@ class CandidateMaker:
         self._pool = {case.id: case for case in pool if len(case.text) <= space.demos.max_chars}
         self._questions = {shape: len(Procedure.of(policy, shape).questions) for shape in space.shapes}
 
-    def candidate(self, point: Mapping[str, Choice]) -> Candidate:
+    def candidate(self, point: Mapping[str, Choice], texts: Mapping[str, str] | None = None) -> Candidate:
         """The candidate at a point; points that come to one prompt and one procedure give one candidate."""
         demos = choose_demos(
             tuple(self._pool.values()),
@@ -57,11 +57,16 @@ class CandidateMaker:
         for name, meaning in means.items():
             alike = (c for c in self._space.dimensions[name] if meaning(c) == meaning(choices[name]))
             choices[name] = next(alike)
-        return Candidate(choices=choices, demos=tuple(case.id for case in demos))
+        return Candidate(choices=choices, demos=tuple(case.id for case in demos), texts=dict(texts or {}))
 
     def questions(self, candidate: Candidate) -> int:
         """How many questions a candidate asks about each case."""
         return self._questions[candidate.choices["shape"]]  # type: ignore[index]
+
+    @property
+    def most_questions(self) -> int:
+        """How many questions the dearest shape of the space asks about each case."""
+        return max(self._questions.values())
 
     def program(self, candidate: Candidate) -> JudgementProgram:
         """The program that a candidate stands for."""
@@ -74,7 +79,10 @@ class CandidateMaker:
             choices.get("aggregate", "routing"),  # type: ignore[arg-type]
         )
         demos = [self._demonstration(self._pool[i], choices["shape"] == "direct") for i in candidate.demos]
-        parts = (self._instruction(choices["instruction"]), self._rendered(choices["policy"]))
+        parts = (
+            candidate.texts.get("instruction", self._instruction(choices["instruction"])),
+            candidate.texts.get("policy", self._rendered(choices["policy"])),
+        )
         system = "\n\n".join(part for part in parts if part)
         return JudgementProgram(self._policy, procedure, layout, system, demos, candidate)
 

@@ -72,10 +72,11 @@ class Evaluator:
         answers = self._judge.answers(prompts, cases)
         scores = procedure.score(answers.probabilities)
         labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
-        measured = measure(labels, scores, self._tokens_per_case(prompts, cases), self._floor)
+        measured = measure(labels, scores, self.tokens_per_case(prompts, cases), self._floor)
         return Evaluation(tuple(cases), answers, scores, measured)
 
-    def _tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
+    def tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
+        """Tokens of a case's queries after the shared prefix, on average over a fixed sample; runs no model."""
         sample = sorted(cases, key=lambda case: case.digest)[:_SAMPLE]
         queries = [bind(prompt, {ITEM_SLOT: case.text}) for case in sample for prompt in prompts]
         return self._engine.count_tokens(queries).marginal / len(sample)

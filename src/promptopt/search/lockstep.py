@@ -14,6 +14,10 @@ before ``min_positives`` cases of either label were seen, and ``promptopt bench 
 claimed about other pairs, in which a candidate better than a lucky leader may be dropped, nor about new cases: that is
 for the sealed test. Where the budget does not carry the field on, the racer narrows it to the best that it can afford;
 such a drop is a guess, is recorded as ``budget``, and lies outside the bound.
+
+Several objectives. What a candidate's other objectives are worth (tokens, say) is known before any case is judged. A
+candidate is then tested only against rivals that are at least as good in all of these, so that what is dropped is
+dominated; the bound holds for every candidate that nobody dominates.
 """
 
 from __future__ import annotations
@@ -107,7 +111,9 @@ class LockstepRacer:
         cases: What they are judged on.
         config: The rule.
         seed: Order of the cases; equal seeds and scores give equal races.
-        costs: Judgements that a candidate needs per case; 1 where it is not named.
+        costs: Judgements that a candidate needs per case; 1 where it is not named, 0 for one judged before.
+        secondary: What a candidate's other objectives are worth, all of one length, larger being better; nobody has
+            any where None.
 
     Raises:
         ConfigError: A label has no case, or the budget does not carry the first block and two finalists.
@@ -131,6 +137,7 @@ class LockstepRacer:
         config: LockstepConfig,
         seed: int = 0,
         costs: Mapping[str, int] | None = None,
+        secondary: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         if not candidates or len(set(candidates)) < len(candidates):
             raise ValueError("a race needs candidates with distinct names")
@@ -138,6 +145,7 @@ class LockstepRacer:
         self._totals = int(self._labels.sum()), int((~self._labels).sum())
         self._config = config
         self._costs = {name: (costs or {}).get(name, 1) for name in candidates}
+        self._secondary = {name: np.asarray((secondary or {}).get(name, ()), np.float64) for name in candidates}
         self.blocks = race_blocks(cases, config.first_block, config.growth, seed)
         self.tested = self._tests()
         self.level = config.alpha / (max(1, len(candidates) - 1) * max(1, len(self.tested)))
@@ -191,18 +199,34 @@ class LockstepRacer:
         self._leader = self.ranking[0][0]
         self._leave([name for name in self.alive if np.isnan(self._standings[name].value)], "unmeasured")
         if number in self.tested:
-            best = self._standings[self._leader]
-            tests = {name: drawn.p_value(best, self._standings[name]) for name in self.alive}
-            self._leave([name for name, p in tests.items() if p <= self.level], "test", tests)
+            rivals = {name: self._rival(name) for name in self.alive}
+            tests = {
+                name: drawn.p_value(self._standings[rival], self._standings[name])
+                for name, rival in rivals.items()
+                if rival is not None
+            }
+            self._leave([name for name, p in tests.items() if p <= self.level], "test", tests, rivals)
         if self._done < len(self.blocks):
             self._narrow()
         return tuple(self.drops[before:])
+
+    @property
+    def estimates(self) -> dict[str, float]:
+        """AUPRC on all cases, as estimated after the last block, of everyone who was judged on it."""
+        return {name: standing.value for name, standing in self._standings.items()}
 
     @property
     def ranking(self) -> tuple[tuple[str, float], ...]:
         """Candidates in the race with their AUPRC on the cases so far, the best first; the race's winner leads it."""
         values = [(name, self._standings[name].value) for name in self.alive if name in self._standings]
         return tuple(sorted(values, key=lambda pair: (np.isnan(pair[1]), -pair[1])))
+
+    def _rival(self, name: str) -> str | None:
+        """The best of those that do at least as well in all other objectives; None for who has no such rival."""
+        own = self._secondary[name]
+        rivals = (other for other, _ in self.ranking if bool((self._secondary[other] >= own).all()))
+        best = next(rivals)  # everybody is a rival of his own
+        return None if best == name else best
 
     def _tests(self) -> tuple[int, ...]:
         seen = accumulate(np.array([self._labels[b].sum(), (~self._labels[b]).sum()]) for b in self.blocks[:-1])
@@ -267,12 +291,20 @@ class LockstepRacer:
         scale = values.std(axis=0)
         standard = (values - values.mean(axis=0)) / np.where(scale > 0, scale, 1.0)
         merit = standard[:, 0] + (1 - len(self.rows) / len(self._labels)) * standard[:, 1]
+        # whom nobody seems to dominate, the leader among them, goes first
+        merit[[i for i, name in enumerate(self.alive) if self._rival(name) is None]] += 1 / np.finfo(np.float64).eps
         merit[self.alive.index(self._leader)] = np.inf
         return [self.alive[i] for i in np.argsort(-merit, kind="stable")]
 
-    def _leave(self, names: Sequence[str], why: DropReason, tests: Mapping[str, float] | None = None) -> None:
-        leader = self._leader
+    def _leave(
+        self,
+        names: Sequence[str],
+        why: DropReason,
+        tests: Mapping[str, float] | None = None,
+        rivals: Mapping[str, str | None] | None = None,
+    ) -> None:
         for name in names:
+            leader = (rivals or {}).get(name) or self._leader
             facts = {} if tests is None else {"p": tests[name], "level": self.level}
             self.drops.append(
                 Drop(

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.exceptions import OptunaError
+from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.trial import TrialState
 from pydantic import Field
 
@@ -28,6 +29,7 @@ from promptopt.search.space import SearchSpace
 
 _IDENTITY = "promptopt.identity"
 _RECORD = "promptopt.record"
+_RACE = "promptopt.race."
 _SQLITE = "sqlite:///"
 
 
@@ -45,6 +47,9 @@ class TrialRecord(FrozenModel):
         unjudged: Cases without a verdict among them.
         unjudged_reason: Why the first of those has none.
         repeats: Number of the earlier trial with the same candidate, if any.
+        point: The point of the space that was proposed; the candidate has no place for dimensions that do not count.
+        source: Name of the proposer.
+        constraints: Constraint name to its value, feasible at or below 0; empty unless complete.
     """
 
     number: int
@@ -57,6 +62,14 @@ class TrialRecord(FrozenModel):
     unjudged: int
     unjudged_reason: str | None = None
     repeats: int | None = None
+    point: dict[str, Choice] = Field(default_factory=dict)
+    source: str = "tpe"
+    constraints: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether no constraint is broken."""
+        return all(value <= 0 for value in self.constraints.values())
 
 
 class SweepStudy:
@@ -111,16 +124,21 @@ class SweepStudy:
         begun = [t for t in self._study.get_trials(deepcopy=False) if t.state is not TrialState.WAITING]
         return bool(begun) and _RECORD not in begun[-1].user_attrs
 
-    def ask(self) -> tuple[int, dict[str, Choice]]:
+    def ask(self, point: Mapping[str, Choice] | None = None) -> tuple[int, dict[str, Choice]]:
         """The next point: the first on record is the space's seed point, later ones come from the sampler.
+
+        Several may be asked for before the first of them is told.
+
+        Args:
+            point: Another proposer's point, which goes on record in place of one of the sampler's.
 
         Returns:
             The trial's number and its point.
         """
         finished = len(self.records())
-        if not finished and not self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self._study.enqueue_trial(dict(self._space.seed_point()))
-        self._study.sampler = self._make_sampler(finished)
+        if not finished and not self._open:
+            point = self._space.seed_point()
+        self._study.sampler = self._make_sampler(finished, point)
         trial = self._study.ask()
         point: dict[str, Choice] = {
             name: trial.suggest_categorical(name, list(choices)) for name, choices in self._space.dimensions.items()
@@ -135,12 +153,22 @@ class SweepStudy:
         trial.set_user_attr(_RECORD, canonical_json(record))
         self._finish(trial, record)
 
+    def tell_race(self, records: Sequence[TrialRecord]) -> None:
+        """Finishes all trials of a race. Their records are first written as one: a process that is killed in between
+        leaves either no trial of the race or all of them."""
+        if records:
+            self._study.set_user_attr(f"{_RACE}{records[0].number}", [canonical_json(record) for record in records])
+        for record in records:
+            self.tell(record)
+
     def close(self) -> None:
         """Releases the database; SQLite then folds its write-ahead log into the file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
     def _finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
+        for name, value in record.constraints.items():
+            trial.set_constraint(name, value)
         if record.complete:
             self._study.tell(trial, list(record.values))
         elif self._single:
@@ -152,12 +180,22 @@ class SweepStudy:
         else:
             self._study.tell(trial, state=TrialState.FAIL)
 
-    def _make_sampler(self, finished: int) -> optuna.samplers.BaseSampler:
-        digest = hashlib.sha256(f"{self._seed}|{finished}".encode()).digest()
+    def _make_sampler(self, finished: int, point: Mapping[str, Choice] | None) -> optuna.samplers.BaseSampler:
+        waiting = len(self._open)
+        place = f"{finished}+{waiting}" if waiting else f"{finished}"
+        digest = hashlib.sha256(f"{self._seed}|{place}".encode()).digest()
         seed = int.from_bytes(digest[:4], "big")
+        sampler: optuna.samplers.BaseSampler
         if self._sampler.name == "random":
-            return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=self._sampler.startup, constant_liar=False)
+            sampler = optuna.samplers.RandomSampler(seed=seed)
+        else:
+            startup, liar = self._sampler.startup, waiting > 0  # the liar keeps a field from crowding one point
+            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=liar)
+        if point is None:
+            return sampler
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return optuna.samplers.PartialFixedSampler(dict(point), sampler)
 
     def _check_identity(self, name: str, identity: Mapping[str, Any]) -> None:
         wanted = dict(identity)
@@ -176,10 +214,15 @@ class SweepStudy:
 
     def _settle_abandoned(self) -> None:
         """Finishes trials of a killed process that have a record, and sets the others aside."""
+        races = [texts for name, texts in self._study.user_attrs.items() if name.startswith(_RACE)]
+        raced = {r.number: r for texts in races for r in map(TrialRecord.model_validate_json, texts)}
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if _RECORD in frozen.user_attrs:
                 trial = optuna.Trial(self._study, frozen._trial_id)
                 self._finish(trial, TrialRecord.model_validate_json(frozen.user_attrs[_RECORD]))
+            elif frozen.number in raced:
+                self._open[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
+                self.tell(raced[frozen.number])
             else:
                 self._study.tell(frozen.number, state=TrialState.FAIL)
 

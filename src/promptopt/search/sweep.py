@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
 
-from promptopt.core.candidate import Candidate
+from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.case import GoldenCase
 from promptopt.errors import UserError
 from promptopt.scores.store import Spent
 from promptopt.search.blocks import stratified_blocks
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import BudgetConfig, SearchConfig
-from promptopt.search.evaluation import Evaluation, Evaluator
+from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import StoredJudge
+from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.racing import goes_on
 from promptopt.search.study import SweepStudy, TrialRecord
+from promptopt.search.trials import trial_record
 
 MAX_REPEATS_IN_A_ROW = 25
 
@@ -32,6 +34,10 @@ class SweepWatcher(Protocol):
 
     def trial_finished(self, record: TrialRecord, records: Sequence[TrialRecord]) -> None:
         """A trial is on record; ``records`` holds all of them."""
+        ...
+
+    def race_block(self, race: int, candidates: int, cases: int, of_cases: int) -> None:
+        """Race number so and so: so many candidates are in it and meet the cases up to this number of all."""
         ...
 
 
@@ -109,13 +115,14 @@ class Sweep:
                 record = earlier.model_copy(update={"number": number, "repeats": earlier.number})
             else:
                 watcher.trial_started(number, candidate)
-                record = self._try(number, candidate, records)
+                record = self._try(number, point, records)
             self._study.tell(record)
             records.append(record)
             watcher.trial_finished(record, records)
         return self._result(records, stop)
 
-    def _try(self, number: int, candidate: Candidate, records: Sequence[TrialRecord]) -> TrialRecord:
+    def _try(self, number: int, point: Mapping[str, Choice], records: Sequence[TrialRecord]) -> TrialRecord:
+        candidate = self._maker.candidate(point)
         program = self._maker.program(candidate)
         prompts = program.lower()
         objective = self._config.objective
@@ -133,7 +140,9 @@ class Sweep:
             last = rung + 1 == len(self.blocks)
             if not last and not goes_on(objective.goodness(values[0]), rivals, self._config.racing):
                 break
-        return _record(number, candidate, evaluation, rungs, values, complete=len(rungs) == len(self.blocks))
+        return trial_record(
+            number, candidate, evaluation, rungs, values, complete=len(rungs) == len(self.blocks), point=point
+        )
 
     def _stop(self, records: Sequence[TrialRecord]) -> str:
         repeated = len(list(takewhile(lambda record: record.repeats is not None, reversed(records))))
@@ -142,14 +151,34 @@ class Sweep:
         return limit_reached(self._config.budget, sum(r.repeats is None for r in records), self._judge.spent)
 
     def _result(self, records: Sequence[TrialRecord], stop: str) -> SweepResult:
-        distinct = [r for r in records if r.repeats is None]
-        complete = [r for r in distinct if r.complete]
-        if not complete:
-            raise _nothing_scored(distinct, stop)
-        objective = self._config.objective
-        ranked = sorted(complete, key=lambda r: (-objective.goodness(r.values[0]), r.number))
-        in_full = sum(self._maker.questions(r.candidate) for r in distinct) * len(self.cases)
-        return SweepResult(tuple(records), distinct[0], tuple(ranked), stop, in_full)
+        return sweep_result(records, stop, self._maker, len(self.cases), self._config.objective)
+
+
+def sweep_result(
+    records: Sequence[TrialRecord], stop: str, maker: CandidateMaker, cases: int, objective: ObjectiveConfig
+) -> SweepResult:
+    """Ranks what was tried.
+
+    Args:
+        records: Every finished trial, the seed prompt's first.
+        stop: Which limit ended the sweep.
+        maker: Knows how many questions a candidate asks.
+        cases: Search cases that candidates are scored on.
+        objective: What is optimised.
+
+    Returns:
+        The result: candidates that keep every constraint come before those that do not.
+
+    Raises:
+        UserError: No candidate was scored on every search case.
+    """
+    distinct = [r for r in records if r.repeats is None]
+    complete = [r for r in distinct if r.complete]
+    if not complete:
+        raise _nothing_scored(distinct, stop)
+    ranked = sorted(complete, key=lambda r: (not r.feasible, -objective.goodness(r.values[0]), r.number))
+    in_full = sum(maker.questions(r.candidate) for r in distinct) * cases
+    return SweepResult(tuple(records), distinct[0], tuple(ranked), stop, in_full)
 
 
 def limit_reached(budget: BudgetConfig, trials: int, spent: Spent) -> str:
@@ -182,27 +211,4 @@ def _nothing_scored(distinct: Sequence[TrialRecord], stop: str) -> UserError:
     return UserError(
         f"none of {len(distinct)} candidates was scored on every search case ({stop})",
         remedy="look at their unjudged counts and at how many violations the search split has",
-    )
-
-
-def _record(
-    number: int,
-    candidate: Candidate,
-    evaluation: Evaluation,
-    rungs: Sequence[float],
-    values: Sequence[float],
-    *,
-    complete: bool,
-) -> TrialRecord:
-    metrics = {name: value if math.isfinite(value) else None for name, value in evaluation.measured.metrics().items()}
-    return TrialRecord(
-        number=number,
-        candidate=candidate,
-        complete=complete,
-        values=tuple(values) if rungs else (),
-        rungs=tuple(rungs),
-        metrics=metrics,
-        cases=len(evaluation.cases),
-        unjudged=evaluation.measured.summary.unjudged,
-        unjudged_reason=next(iter(evaluation.answers.unjudged.values()), None),
     )

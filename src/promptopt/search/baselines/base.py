@@ -62,9 +62,7 @@ class Meter:
         """Judgements that these scores would cost."""
         return len({(p.digest, c.digest) for p in prompts for c in cases} - self._known)
 
-    def scores(
-        self, prompts: Sequence[LoweredPrompt], procedure: Procedure, cases: Sequence[GoldenCase]
-    ) -> FloatArray:
+    def scores(self, prompts: Sequence[LoweredPrompt], procedure: Procedure, cases: Sequence[GoldenCase]) -> FloatArray:
         """Probabilities of violation, (cases,); NaN where unjudged.
 
         Raises:
