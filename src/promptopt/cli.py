@@ -264,18 +264,29 @@ def bench_engine(
 
 @bench_app.command("search")
 def bench_search(
-    matrix: Annotated[Path, typer.Option("--matrix", help="Score matrix, made by scripts/score_matrix.py.")],
-    seeds: Annotated[int, typer.Option(help="Replays, each with its own candidates and orders.")] = 30,
-    budget: Annotated[float, typer.Option(help="Judgements allowed, as a share of the full grid.")] = 0.1,
-    out: Annotated[Path, typer.Option(help="Folder for rows.csv, summary.csv, result.json and report.html.")] = Path(
-        "runs/bench-search"
-    ),
+    matrix: Annotated[
+        Path | None, typer.Option("--matrix", help="Replay on a score matrix, made by scripts/score_matrix.py.")
+    ] = None,
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", help="Search end to end on the tasks of this YAML file.")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="End to end: some of the methods, divided by commas; all by default.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Replays (30), each with its own candidates and orders, or searches (3).")
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Replay: judgements allowed, as a share of the full grid.")] = 0.1,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the results; runs/bench-search, or runs/bench-search-tasks.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Replay ways of choosing a candidate on stored scores, all at the same number of judgements."""
+    """Compare ways of searching at equal numbers of judgements: replayed on stored scores, or end to end."""
+    from promptopt.commands.bench_search import SearchBenchRequest
     from promptopt.commands.bench_search import bench_search as run
 
-    run(matrix, seeds, budget, out, as_json)
+    run(SearchBenchRequest(matrix, tasks, methods, seeds, budget, out), as_json)
 
 
 def main() -> None:

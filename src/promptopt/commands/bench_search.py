@@ -3,26 +3,106 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from promptopt.bench.replay import WITHIN_POINTS, ErrorCheck, ReplayResult, ReplaySettings, replay
 from promptopt.bench.replay_report import write_replay
 from promptopt.bench.score_matrix import ScoreMatrix
-from promptopt.commands.output import console, count, error_console, print_json, table
+from promptopt.commands.output import console, count, error_console, print_json, table, with_interval
 from promptopt.errors import ConfigError
 from promptopt.metrics.intervals import Interval
 
+if TYPE_CHECKING:
+    from promptopt.bench.search_summary import SearchBenchSummary
 
-def bench_search(matrix: Path, seeds: int, budget: float, out: Path, as_json: bool) -> None:
-    """Replays, prints and writes."""
+
+@dataclass(frozen=True, slots=True)
+class SearchBenchRequest:
+    """What was asked for on the command line.
+
+    Attributes:
+        matrix: Score matrix to replay on.
+        tasks: Task file to search on end to end; exactly one of the two is given.
+        methods: Names divided by commas, end to end only.
+        seeds: Replays or searches.
+        budget: Share of the grid, replay only.
+        out: Folder of the results.
+    """
+
+    matrix: Path | None
+    tasks: Path | None
+    methods: str | None
+    seeds: int | None
+    budget: float
+    out: Path | None
+
+
+def bench_search(request: SearchBenchRequest, as_json: bool) -> None:
+    """Replays or searches, prints and writes."""
+    if (request.matrix is None) == (request.tasks is None):
+        given = "neither --matrix nor --tasks is" if request.matrix is None else "--matrix and --tasks are both"
+        raise ConfigError(
+            f"{given} given",
+            where="bench search",
+            remedy="give --matrix FILE.npz to replay stored scores, or --tasks FILE.yaml to search end to end",
+        )
+    if request.seeds is not None and request.seeds < 1:
+        raise ConfigError(f"{request.seeds} seeds", where="--seeds", remedy="give at least 1")
+    if request.tasks is not None:
+        _search(request, request.tasks, as_json)
+    elif request.matrix is not None:
+        _replay(request, request.matrix, as_json)
+
+
+def _search(request: SearchBenchRequest, tasks: Path, as_json: bool) -> None:
+    from promptopt.bench.search_bench import BenchPlan, run_search_bench
+    from promptopt.bench.search_methods import method_names
+    from promptopt.bench.search_report import write_search_bench
+    from promptopt.bench.search_summary import summarise_search
+    from promptopt.bench.search_tasks import read_tasks
+
+    methods = tuple(request.methods.split(",")) if request.methods else method_names()
+    if unknown := [name for name in methods if name not in method_names()]:
+        remedy = f"choose from {', '.join(method_names())}"
+        raise ConfigError(f"no search method {unknown[0]!r}", where="--methods", remedy=remedy)
+    out = request.out or Path("runs/bench-search-tasks")
+    plan = BenchPlan(read_tasks(tasks), methods, tuple(range(request.seeds or 3)), out)
+    shown_on = error_console()
+    cells = run_search_bench(plan, lambda line: shown_on.print(line, markup=False, soft_wrap=True))
+    summary = summarise_search(cells)
+    write_search_bench(summary, cells, out)
+    if as_json:
+        print_json({**json.loads(summary.model_dump_json()), "out": str(out)})
+    else:
+        _print_search(summary, out)
+
+
+def _print_search(summary: SearchBenchSummary, out: Path) -> None:
+    shown = console()
+    for task in dict.fromkeys(row.task for row in summary.rows):
+        made = table("method", "test AUPRC", "own sweep minus it", "on search cases", "F1", "judgements", "texts")
+        for row in (r for r in summary.rows if r.task == task):
+            difference = "" if row.difference is None else with_interval(row.difference, "+")
+            figures = (f"{row.search_auprc:.3f}", f"{row.f1:.3f}", f"{row.judgements:,.0f}", f"{row.generations:.0f}")
+            made.add_row(row.method, with_interval(row.auprc), difference, *figures)
+        shown.print(f"\n[bold]{task}[/], mean of {count(summary.rows[0].seeds, 'seed')}")
+        shown.print(made)
+    below = ", ".join(f"{method} on {task}" for task, method in summary.below) or "none"
+    shown.print(f"significantly above the own sweep: {below}")
+    shown.print(f"own sweep above every baseline on: {', '.join(summary.above_best) or 'no task'}")
+    shown.print(f"written to {out}", markup=False)
+
+
+def _replay(request: SearchBenchRequest, matrix: Path, as_json: bool) -> None:
+    budget, out = request.budget, request.out or Path("runs/bench-search")
     if not 0 < budget <= 1:
         raise ConfigError(f"a budget of {budget:g}", where="--budget", remedy="give a share above 0 and at most 1")
-    if seeds < 1:
-        raise ConfigError(f"{seeds} seeds", where="--seeds", remedy="give at least 1")
     scores = ScoreMatrix.load(matrix)
-    result = _with_progress(scores, ReplaySettings(seeds=seeds, budget=budget))
+    result = _with_progress(scores, ReplaySettings(seeds=request.seeds or 30, budget=budget))
     try:
         write_replay(result, out)
     except OSError as cause:

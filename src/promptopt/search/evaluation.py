@@ -13,7 +13,7 @@ from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import JudgeEngine
 from promptopt.policy.asking import bind
 from promptopt.policy.procedure import Procedure
-from promptopt.search.judging import StoredAnswers, StoredJudge
+from promptopt.search.judging import AnsweringJudge, StoredAnswers
 from promptopt.search.objective import Measured, measure
 
 FloatArray = npt.NDArray[np.float64]
@@ -51,7 +51,7 @@ class Evaluator:
         precision_floor: Precision that recall is measured at.
     """
 
-    def __init__(self, judge: StoredJudge, engine: JudgeEngine, precision_floor: float) -> None:
+    def __init__(self, judge: AnsweringJudge, engine: JudgeEngine, precision_floor: float) -> None:
         self._judge = judge
         self._engine = engine
         self._floor = precision_floor

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from promptopt.core.case import Case
+from promptopt.core.case import Case, GoldenCase
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import JudgeEngine
 from promptopt.policy.asking import NO_SCORES, bind
@@ -33,6 +34,19 @@ class StoredAnswers:
     probabilities: dict[str, FloatArray]
     unjudged: dict[int, str]
     truncated: frozenset[int]
+
+
+class AnsweringJudge(Protocol):
+    """What sweeps ask: a judge that remembers what it was asked, and what that cost."""
+
+    @property
+    def spent(self) -> Spent:
+        """What has been paid for."""
+        ...
+
+    def answers(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> StoredAnswers:
+        """Probabilities of *yes* for every question and case."""
+        ...
 
 
 class StoredJudge:

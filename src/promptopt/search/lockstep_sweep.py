@@ -21,7 +21,7 @@ from promptopt.policy.procedure import Procedure
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluation, Evaluator
-from promptopt.search.judging import StoredJudge
+from promptopt.search.judging import AnsweringJudge
 from promptopt.search.lockstep import LockstepConfig, LockstepRacer
 from promptopt.search.proposers.base import History, Incumbent, Proposal, Proposer, Tried
 from promptopt.search.race_blocks import RaceCases, race_blocks
@@ -77,7 +77,7 @@ class LockstepSweep:
         study: SweepStudy,
         maker: CandidateMaker,
         evaluator: Evaluator,
-        judge: StoredJudge,
+        judge: AnsweringJudge,
         cases: Sequence[GoldenCase],
         config: SearchConfig,
         seed: int,

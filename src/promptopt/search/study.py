@@ -140,11 +140,11 @@ class SweepStudy:
             point = self._space.seed_point()
         self._study.sampler = self._make_sampler(finished, point)
         trial = self._study.ask()
-        point: dict[str, Choice] = {
+        asked: dict[str, Choice] = {
             name: trial.suggest_categorical(name, list(choices)) for name, choices in self._space.dimensions.items()
         }
         self._open[trial.number] = trial
-        return trial.number, point
+        return trial.number, asked
 
     def tell(self, record: TrialRecord) -> None:
         """Finishes a trial. The record is written first: a process killed in between leaves a trial that the next

@@ -16,7 +16,7 @@ from promptopt.search.blocks import stratified_blocks
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import BudgetConfig, SearchConfig
 from promptopt.search.evaluation import Evaluator
-from promptopt.search.judging import StoredJudge
+from promptopt.search.judging import AnsweringJudge
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.racing import goes_on
 from promptopt.search.study import SweepStudy, TrialRecord
@@ -78,7 +78,7 @@ class Sweep:
         study: SweepStudy,
         maker: CandidateMaker,
         evaluator: Evaluator,
-        judge: StoredJudge,
+        judge: AnsweringJudge,
         cases: Sequence[GoldenCase],
         config: SearchConfig,
         seed: int,

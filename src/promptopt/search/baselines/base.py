@@ -20,7 +20,7 @@ from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Procedure
 from promptopt.programs.program import JudgementProgram
 from promptopt.search.candidates import CandidateMaker
-from promptopt.search.judging import StoredJudge
+from promptopt.search.judging import StoredAnswers, StoredJudge
 from promptopt.search.space import SearchSpace
 
 
@@ -38,6 +38,7 @@ class Meter:
         judgements: Judgements allowed.
 
     Attributes:
+        engine: The judge's engine; what is asked of it directly is not metered.
         spent: Judgements asked for.
         tokens: Tokens of those judgements that are not shared with the prompt, plus each prompt's own once, plus what
             was written.
@@ -46,7 +47,7 @@ class Meter:
 
     def __init__(self, judge: StoredJudge, engine: JudgeEngine, judgements: int) -> None:
         self._judge = judge
-        self._engine = engine
+        self.engine = engine
         self._allowed = judgements
         self._known: set[tuple[str, str]] = set()
         self.spent = 0
@@ -68,6 +69,14 @@ class Meter:
         Raises:
             BudgetSpentError: They cost more than is left; nothing was asked.
         """
+        return procedure.score(self.answers(prompts, cases).probabilities)
+
+    def answers(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> StoredAnswers:
+        """The answers to every question about every case.
+
+        Raises:
+            BudgetSpentError: They cost more than is left; nothing was asked.
+        """
         fresh = {(p.digest, c.digest) for p in prompts for c in cases} - self._known
         if len(fresh) > self.left:
             raise BudgetSpentError(f"{len(fresh)} judgements wanted, {self.left} left")
@@ -75,11 +84,11 @@ class Meter:
         self._known |= fresh
         self.spent += len(fresh)
         self.tokens += self._tokens(prompts, cases, fresh)
-        return procedure.score(answers.probabilities)
+        return answers
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         """Has the judge's own model write texts, which costs tokens and no judgement."""
-        written = self._engine.generate(requests)
+        written = self.engine.generate(requests)
         self.generations += len(written)
         self.tokens += sum(one.tokens for one in written)
         return written
@@ -94,7 +103,7 @@ class Meter:
             for digest in by_digest
             if (prompt.digest, digest) in fresh
         ]
-        count = self._engine.count_tokens(queries)
+        count = self.engine.count_tokens(queries)
         return count.prefix + count.marginal
 
 

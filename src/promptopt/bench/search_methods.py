@@ -1,0 +1,104 @@
+"""Every way of searching under one name: the package's own sweep and the baselines."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from promptopt.core.case import GoldenCase
+from promptopt.core.prompt import LoweredPrompt
+from promptopt.errors import ConfigError
+from promptopt.programs.program import JudgementProgram
+from promptopt.scores.store import Spent
+from promptopt.search.baselines.base import Meter, SearchMethod, SearchTask
+from promptopt.search.baselines.registry import BASELINES
+from promptopt.search.config import SearchConfig
+from promptopt.search.evaluation import Evaluator
+from promptopt.search.judging import StoredAnswers
+from promptopt.search.lockstep_sweep import LockstepSweep
+from promptopt.search.study import SweepStudy, TrialRecord
+
+OWN = "promptopt"
+
+
+class OwnSweep:
+    """The package's sweep in races, through the same meter as the baselines.
+
+    Args:
+        config: Objective, races and sampler; the budget is the meter's.
+    """
+
+    name = OWN
+
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
+
+    def search(self, task: SearchTask) -> JudgementProgram:
+        """Runs a sweep in a folder that is thrown away, and returns the winner."""
+        meter = task.meter
+        budget = {"trials": None, "judge_calls": meter.left}
+        racing = {**self._config.racing.model_dump(), "rule": "lockstep"}
+        config = SearchConfig.model_validate({**self._config.model_dump(), "budget": budget, "racing": racing})
+        judge = _MeteredJudge(meter)
+        evaluator = Evaluator(judge, meter.engine, config.objective.precision_floor)
+        with tempfile.TemporaryDirectory() as folder:
+            study = SweepStudy(
+                "bench",
+                f"sqlite:///{Path(folder) / 'study.db'}",
+                task.space,
+                identity={},
+                directions=config.objective.directions,
+                sampler=config.sampler,
+                seed=task.seed,
+            )
+            try:
+                sweep = LockstepSweep(study, task.maker, evaluator, judge, task.cases, config, task.seed)
+                result = sweep.run(_Silent())
+            finally:
+                study.close()
+        return task.maker.program(result.ranked[0].candidate)
+
+
+def make_method(name: str, config: SearchConfig) -> SearchMethod:
+    """A method by name.
+
+    Raises:
+        ConfigError: There is no such method.
+    """
+    makers: Mapping[str, Callable[[], SearchMethod]] = {OWN: lambda: OwnSweep(config), **BASELINES}
+    if name not in makers:
+        raise ConfigError(f"no search method {name!r}", where="--methods", remedy=f"choose from {', '.join(makers)}")
+    return makers[name]()
+
+
+def method_names() -> tuple[str, ...]:
+    """All methods, the package's own first."""
+    return (OWN, *BASELINES)
+
+
+class _MeteredJudge:
+    """A meter as a sweep sees its judge."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    @property
+    def spent(self) -> Spent:
+        return Spent(judgements=self._meter.spent, tokens_computed=self._meter.tokens)
+
+    def answers(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> StoredAnswers:
+        return self._meter.answers(prompts, cases)
+
+
+class _Silent:
+    """Watches a sweep and says nothing."""
+
+    def trial_started(self, number: int, candidate: object) -> None:
+        pass
+
+    def trial_finished(self, record: TrialRecord, records: object) -> None:
+        pass
+
+    def race_block(self, race: int, candidates: int, cases: int, of_cases: int) -> None:
+        pass

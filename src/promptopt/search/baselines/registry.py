@@ -1,0 +1,28 @@
+"""Baselines by name; a baseline's libraries are imported when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+from promptopt.search.baselines.base import SearchMethod
+
+_WHERE = {
+    "seed": ("seed", "SeedPrompt"),
+    "random": ("random_search", "RandomSearch"),
+    "tpe": ("tpe", "PlainTpe"),
+}
+
+
+def _maker(module: str, name: str) -> Callable[[], SearchMethod]:
+    def make() -> SearchMethod:
+        made: SearchMethod = getattr(import_module(f"promptopt.search.baselines.{module}"), name)()
+        return made
+
+    return make
+
+
+BASELINES: Mapping[str, Callable[[], SearchMethod]] = MappingProxyType(
+    {name: _maker(*where) for name, where in _WHERE.items()}
+)
