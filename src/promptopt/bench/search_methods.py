@@ -8,7 +8,7 @@ from pathlib import Path
 
 from promptopt.core.case import GoldenCase
 from promptopt.core.prompt import LoweredPrompt
-from promptopt.errors import ConfigError
+from promptopt.errors import ConfigError, UserError
 from promptopt.programs.program import JudgementProgram
 from promptopt.scores.store import Spent
 from promptopt.search.baselines.base import Meter, SearchMethod, SearchTask
@@ -55,6 +55,8 @@ class OwnSweep:
             try:
                 sweep = LockstepSweep(study, task.maker, evaluator, judge, task.cases, config, task.seed)
                 result = sweep.run(_Silent())
+            except UserError:  # the budget carries no race
+                return task.seed_program()
             finally:
                 study.close()
         return task.maker.program(result.ranked[0].candidate)

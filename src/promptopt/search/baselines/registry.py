@@ -12,6 +12,10 @@ _WHERE = {
     "seed": ("seed", "SeedPrompt"),
     "random": ("random_search", "RandomSearch"),
     "tpe": ("tpe", "PlainTpe"),
+    "miprov2": ("miprov2", "MiproV2"),
+    "gepa": ("gepa", "Gepa"),
+    "capo": ("capo", "Capo"),
+    "reanchor": ("reanchor", "ReAnchor"),
 }
 
 

@@ -1,0 +1,77 @@
+"""Every search method keeps its contract, and the meter counts alike for all of them."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from promptopt.bench.search_methods import OWN, make_method, method_names
+from promptopt.core.case import Split
+from promptopt.engines.fake import FakeEngine
+from promptopt.errors import ConfigError
+from promptopt.metrics.ranking import average_precision
+from promptopt.scores.store import ScoreStore
+from promptopt.search.baselines.base import BudgetSpentError, Meter, SearchTask
+from promptopt.search.blocks import demo_pool
+from promptopt.search.candidates import CandidateMaker
+from promptopt.search.config import SearchConfig
+from promptopt.search.judging import StoredJudge
+from promptopt.testing.search_method import check_search_method
+
+RACES = SearchConfig.model_validate({"racing": {"lockstep": {"field": 5, "first_block": 8, "min_positives": 4}}})
+
+
+@pytest.fixture
+def make_task(tmp_path, policy, golden, make_space):
+    numbers = itertools.count()
+
+    def make(judgements, seed):
+        space = make_space(shapes=["direct"])
+        pool, cases = demo_pool(golden.split(Split.SEARCH), 12, seed)
+        engine = FakeEngine()
+        store = ScoreStore(f"sqlite:///{tmp_path / f'{next(numbers)}.db'}")
+        meter = Meter(StoredJudge(engine, store, "test"), engine, judgements)
+        return SearchTask(policy, space, CandidateMaker(policy, space, pool), pool, cases, meter, seed)
+
+    return make
+
+
+@pytest.mark.parametrize("name", method_names())
+def test_methods_keep_their_contract(name, make_task, capsys):
+    check_search_method(lambda: make_method(name, RACES), make_task)
+    assert capsys.readouterr() == ("", ""), "a method reports through its result"
+
+
+@pytest.mark.parametrize("name", [OWN, "random", "tpe"])
+def test_searches_find_better_than_the_seed_prompt(name, make_task):
+    task = make_task(700, 1)
+    found = make_method(name, RACES).search(task)
+    labels = np.array([case.is_violation for case in task.cases])
+
+    def auprc(program):
+        free = make_task(10**6, 1).meter
+        return average_precision(labels, free.scores(program.lower(), program.procedure, task.cases))
+
+    assert auprc(found) > auprc(task.seed_program())
+
+
+def test_a_method_that_does_not_exist_is_named():
+    with pytest.raises(ConfigError, match="no search method 'bayes'"):
+        make_method("bayes", RACES)
+
+
+def test_the_meter_counts_each_pair_once_and_refuses_what_is_not_left(make_task):
+    task = make_task(20, 0)
+    program = task.seed_program()
+    prompts, procedure = program.lower(), program.procedure
+    first = task.meter.scores(prompts, procedure, task.cases[:12])
+    assert task.meter.spent == 12
+    assert np.array_equal(task.meter.scores(prompts, procedure, task.cases[:12]), first)
+    assert task.meter.spent == 12
+    assert task.meter.price(prompts, task.cases[:15]) == 3
+    with pytest.raises(BudgetSpentError, match="9 judgements wanted, 8 left"):
+        task.meter.scores(prompts, procedure, task.cases[:21])
+    assert (task.meter.spent, task.meter.left) == (12, 8)
+    assert task.meter.tokens > 0
