@@ -194,7 +194,7 @@ def open_sweep_in(policy, golden, make_space, empty_database):
         )
         maker = CandidateMaker(policy, space, pool)
         judge = StoredJudge(engine, store, name)
-        evaluator = Evaluator(judge, engine, config.objective.precision_floor)
+        evaluator = Evaluator(judge, engine, config.objective)
         parts = (study, maker, evaluator, judge, search_cases, config, seed)
         sweep = LockstepSweep(*parts, proposers) if config.racing.rule == "lockstep" else Sweep(*parts)
         return SimpleNamespace(

@@ -16,6 +16,7 @@ from promptopt.scores.store import ScoreStore, Spent
 from promptopt.search import judging
 from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import StoredJudge
+from promptopt.search.objective import ObjectiveConfig
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_an_evaluation_measures_the_whole_vector(store, policy, golden):
     engine = FakeEngine(unjudged_words=[cases[0].text.split()[-1]])
     procedure = Procedure.of(policy, "checklist")
     prompts = [_prompt(clause.id) for clause in policy.clauses]
-    found = Evaluator(StoredJudge(engine, store, "s"), engine, 0.8).evaluate(prompts, procedure, cases)
+    found = Evaluator(StoredJudge(engine, store, "s"), engine, ObjectiveConfig()).evaluate(prompts, procedure, cases)
     assert found.labels.tolist() == [case.is_violation for case in cases]
     np.testing.assert_array_equal(found.scores, procedure.score(found.answers.probabilities))
     assert np.isnan(found.scores).tolist() == [True] + [False] * 19

@@ -63,12 +63,12 @@ def test_settings_that_make_no_sense_are_refused(wrong):
 
 def test_objectives_are_read_off_the_whole_vector():
     labels = np.array([True, True, False, False])
-    measured = measure(labels, np.array([0.9, 0.6, 0.7, 0.1]), 12.5, 0.8)
-    config = ObjectiveConfig(names=("auprc", "tokens", "recall_at_precision"))
-    assert measured.values(config) == pytest.approx([0.5 + 2 / 3 / 2, 12.5, 0.5])
-    assert config.directions == ["maximize", "minimize", "maximize"]
+    measured = measure(labels, np.array([0.9, 0.6, 0.7, 0.1]), np.array([1, 4, 0, 0]), 12.5, ObjectiveConfig())
+    config = ObjectiveConfig(names=("auprc", "tokens", "recall_at_precision", "severity_cost", "recall_at_fpr"))
+    assert measured.values(config) == pytest.approx([0.5 + 2 / 3 / 2, 12.5, 0.5, 0.5, 0.5])
+    assert config.directions == ["maximize", "minimize", "maximize", "minimize", "maximize"]
     assert measured.metrics()["tokens_per_case"] == 12.5
-    silent = measure(labels, np.full(4, np.nan), 1.0, 0.8)
+    silent = measure(labels, np.full(4, np.nan), np.zeros(4, int), 1.0, ObjectiveConfig())
     assert math.isnan(silent.values(ObjectiveConfig())[0])
     assert silent.summary.unjudged == 4
 

@@ -41,7 +41,7 @@ class OwnSweep:
         racing = {**self._config.racing.model_dump(), "rule": "lockstep"}
         config = SearchConfig.model_validate({**self._config.model_dump(), "budget": budget, "racing": racing})
         judge = _MeteredJudge(meter)
-        evaluator = Evaluator(judge, meter.engine, config.objective.precision_floor)
+        evaluator = Evaluator(judge, meter.engine, config.objective)
         with tempfile.TemporaryDirectory() as folder:
             study = SweepStudy(
                 "bench",

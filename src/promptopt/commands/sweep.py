@@ -58,6 +58,9 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
     point = outcome.comparison.winner.operating_point
     if not point.feasible:
         out.print(f"The winner misses the precision floor on the calibration split: {escape(point.note)}.")
+    for name, lacking in outcome.comparison.winner.record.constraints.items():
+        if lacking > 0:
+            out.print(f"The winner breaks a constraint on the search cases, as every other: {name} by {lacking:.3f}.")
     _print_costs(summary, out)
     _print_places(outcome, out)
 

@@ -5,23 +5,18 @@ A slice is written ``clause:V2.b``, ``severity:4``, ``severity>=3`` or ``languag
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-
-import numpy as np
 
 from promptopt.core.case import GoldenCase
 from promptopt.core.model import FrozenModel
 from promptopt.errors import ConfigError
+from promptopt.golden.slices import SLICE_FORMS, all_slices, check_slice, is_slice, slice_rows
 from promptopt.metrics.arrays import BoolArray
 from promptopt.metrics.intervals import Interval, clopper_pearson_lower
 from promptopt.metrics.significance import mcnemar
 
 MIN_VIOLATIONS = 5
-SEVERE = 3
 FLOOR_OPTION = "--recall-floor"
-_SLICE = re.compile(r"(clause|language):(.+)|(severity)(:|>=)([0-4])")
-_FORMS = "clause:V2.b, severity:4, severity>=3 or language:en"
 
 
 class RecallFloor(FrozenModel):
@@ -72,8 +67,8 @@ def parse_floor(text: str) -> RecallFloor:
         ConfigError: It is not of that form, or the value is not in (0, 1].
     """
     name, equals, value = text.rpartition("=")
-    if not equals or not _SLICE.fullmatch(name):
-        raise ConfigError(f"{text!r} is not SLICE=VALUE", where=FLOOR_OPTION, remedy=f"write a slice as {_FORMS}")
+    if not equals or not is_slice(name):
+        raise ConfigError(f"{text!r} is not SLICE=VALUE", where=FLOOR_OPTION, remedy=f"write a slice as {SLICE_FORMS}")
     try:
         floor = float(value)
     except ValueError:
@@ -95,32 +90,7 @@ def check_floors(floors: Sequence[RecallFloor], cases: Sequence[GoldenCase]) -> 
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{name} is given twice", where=FLOOR_OPTION, remedy="give each slice one floor")
-        if not slice_rows(name, cases).any():
-            known = [known for known in _all_slices(cases) if known.split(":")[0] == re.split(":|>", name)[0]]
-            raise ConfigError(
-                f"no violation of the test split is in the slice {name}",
-                where=FLOOR_OPTION,
-                remedy=f"there are {', '.join(known) or 'none of its kind'}",
-            )
-
-
-def slice_rows(name: str, cases: Sequence[GoldenCase]) -> BoolArray:
-    """True for the violations in a slice; shape (cases,).
-
-    Raises:
-        ValueError: It is not the name of a slice.
-    """
-    found = _SLICE.fullmatch(name)
-    if found is None:
-        raise ValueError(f"{name!r} is not a slice")
-    kind, value, severity, relation, degree = found.groups()
-    if severity and relation == ":":
-        inside = [case.severity == int(degree) for case in cases]
-    elif severity:
-        inside = [case.severity >= int(degree) for case in cases]
-    else:
-        inside = [getattr(case, kind) == value for case in cases]
-    return np.array([case.is_violation for case in cases], dtype=np.bool_) & np.array(inside, dtype=np.bool_)
+        check_slice(name, cases, where=FLOOR_OPTION, what="the test split")
 
 
 def compare_slices(
@@ -140,7 +110,7 @@ def compare_slices(
         alpha: Level of the one-sided tests; intervals hold 1 - alpha.
     """
     asked = {floor.slice: floor.floor for floor in floors}
-    sizes = {name: int(slice_rows(name, cases).sum()) for name in _all_slices(cases)}
+    sizes = {name: int(slice_rows(name, cases).sum()) for name in all_slices(cases)}
     total = sum(case.is_violation for case in cases)
     large = [name for name, size in sizes.items() if MIN_VIOLATIONS <= size < total]
     return tuple(
@@ -173,15 +143,3 @@ def _recall(hits: int, n: int, level: float) -> Interval:
     confidence = (1 + level) / 2
     high = 1 - clopper_pearson_lower(n - hits, n, confidence)
     return Interval(point=hits / n, low=clopper_pearson_lower(hits, n, confidence), high=high, level=level)
-
-
-def _all_slices(cases: Sequence[GoldenCase]) -> list[str]:
-    violations = [case for case in cases if case.is_violation]
-    severities = sorted({case.severity for case in violations if case.severity >= SEVERE})
-    pooled = [f"severity>={SEVERE}"] if len(severities) > 1 else []
-    return [
-        *(f"clause:{clause}" for clause in sorted({case.clause for case in violations if case.clause is not None})),
-        *(f"severity:{severity}" for severity in severities),
-        *pooled,
-        *(f"language:{language}" for language in sorted({case.language for case in violations})),
-    ]

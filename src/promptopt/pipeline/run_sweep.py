@@ -17,7 +17,8 @@ from promptopt.pipeline.recording import SweepRecorder, sweep_figures, trial_row
 from promptopt.pipeline.summary import summarise_sweep, write_summary
 from promptopt.pipeline.workspace import Workspace, open_workspace
 from promptopt.scores.store import Spent
-from promptopt.search.evaluation import Evaluator
+from promptopt.search.constraints import ConstraintCheck
+from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.finalists import FinalComparison, FinalRound
 from promptopt.search.judging import StoredJudge
 from promptopt.search.lockstep_sweep import LockstepSweep
@@ -60,9 +61,14 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
     with open_workspace(config, display.phase) as workspace:
         study = f"{config.name}:{digest_text(str(config.run_folder.resolve()))[:16]}"
         judge = StoredJudge(workspace.engine, workspace.store, study, display.judged)
-        evaluator = Evaluator(judge, workspace.engine, config.search.objective.precision_floor)
+        evaluator = Evaluator(judge, workspace.engine, config.search.objective)
         parts = (workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed)
-        sweep = LockstepSweep(*parts) if config.search.racing.rule == "lockstep" else Sweep(*parts)
+        constraints = _constraints(workspace, evaluator)
+        sweep: Sweep | LockstepSweep
+        if config.search.racing.rule == "lockstep":
+            sweep = LockstepSweep(*parts, constraints=constraints)
+        else:
+            sweep = Sweep(*parts, constraints=constraints)
         recorder = SweepRecorder(workspace, study)
         with recorder.ended_early():
             recorder.log_start()
@@ -73,6 +79,17 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             comparison = final.run(result, config.search.finalists, workspace.openings, study)
             display.phase("writing bundle, plots and run log")
             return _write(workspace, recorder, judge, result, comparison)
+
+
+def _constraints(workspace: Workspace, evaluator: Evaluator) -> ConstraintCheck:
+    """The constraints, with the seed prompt's evaluation for those that forbid a regression."""
+    search, maker, cases = workspace.config.search, workspace.maker, workspace.search_cases
+
+    def evaluate_seed() -> Evaluation:
+        program = maker.program(maker.candidate(workspace.config.space.seed_point()))
+        return evaluator.evaluate(program.lower(), program.procedure, cases)
+
+    return ConstraintCheck(search.constraints, search.objective.precision_floor, evaluate_seed)
 
 
 class _Watcher:

@@ -22,6 +22,7 @@ from promptopt.policy.reader import read_policy
 from promptopt.scores.store import ScoreStore
 from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
+from promptopt.search.constraints import check_constraints
 from promptopt.search.openings import OpeningRecord
 from promptopt.search.study import SweepStudy
 from promptopt.tracking.base import RunLog
@@ -92,6 +93,7 @@ def open_workspace(config: AppConfig, on_phase: Callable[[str], None] = lambda _
             where=f"golden set {golden.name}",
             remedy="lower search.demo_pool or add violations to the search split",
         )
+    check_constraints(config.search.constraints, search_cases)
     lock = _lock(config)
     on_phase("loading the judge")
     try:
@@ -166,6 +168,7 @@ def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, engine: Ju
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),
         "sampler": digest_data(search.sampler),
+        "constraints": digest_data([c.model_dump(mode="json") for c in search.constraints]),
         "demo_pool": search.demo_pool,
         "seed": config.seed,
     }

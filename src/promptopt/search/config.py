@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from promptopt.core.model import FrozenModel
+from promptopt.search.constraints import ConstraintConfig
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.racing import RacingConfig
 
@@ -49,6 +50,7 @@ class SearchConfig(FrozenModel):
         sampler: How points are proposed.
         finalists: How many of the best candidates are logged and calibrated in full; the first of them wins.
         demo_pool: Search cases set aside for demonstrations.
+        constraints: What the winner has to keep on critical slices.
     """
 
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -57,3 +59,4 @@ class SearchConfig(FrozenModel):
     sampler: SamplerConfig = SamplerConfig()
     finalists: int = Field(default=3, ge=1)
     demo_pool: int = Field(default=24, ge=0)
+    constraints: tuple[ConstraintConfig, ...] = ()

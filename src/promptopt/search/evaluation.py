@@ -14,7 +14,7 @@ from promptopt.engines.base import JudgeEngine
 from promptopt.policy.asking import bind
 from promptopt.policy.procedure import Procedure
 from promptopt.search.judging import AnsweringJudge, StoredAnswers
-from promptopt.search.objective import Measured, measure
+from promptopt.search.objective import Measured, ObjectiveConfig, measure
 
 FloatArray = npt.NDArray[np.float64]
 _SAMPLE = 16
@@ -48,13 +48,13 @@ class Evaluator:
     Args:
         judge: The judge behind the score store.
         engine: The same judge, for counting tokens.
-        precision_floor: Precision that recall is measured at.
+        objective: Floors and ceilings that metrics are measured at.
     """
 
-    def __init__(self, judge: AnsweringJudge, engine: JudgeEngine, precision_floor: float) -> None:
+    def __init__(self, judge: AnsweringJudge, engine: JudgeEngine, objective: ObjectiveConfig) -> None:
         self._judge = judge
         self._engine = engine
-        self._floor = precision_floor
+        self._objective = objective
 
     def evaluate(
         self, prompts: Sequence[LoweredPrompt], procedure: Procedure, cases: Sequence[GoldenCase]
@@ -72,7 +72,8 @@ class Evaluator:
         answers = self._judge.answers(prompts, cases)
         scores = procedure.score(answers.probabilities)
         labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
-        measured = measure(labels, scores, self.tokens_per_case(prompts, cases), self._floor)
+        severities = np.array([case.severity for case in cases], dtype=np.int64)
+        measured = measure(labels, scores, severities, self.tokens_per_case(prompts, cases), self._objective)
         return Evaluation(tuple(cases), answers, scores, measured)
 
     def tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:

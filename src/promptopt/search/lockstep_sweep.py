@@ -7,7 +7,7 @@ middle of one proposes the same field again, finds what was judged in the score 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
@@ -20,16 +20,22 @@ from promptopt.metrics.arrays import FloatArray, IntArray
 from promptopt.policy.procedure import Procedure
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
-from promptopt.search.evaluation import Evaluation, Evaluator
+from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import AnsweringJudge
 from promptopt.search.lockstep import LockstepConfig, LockstepRacer
 from promptopt.search.proposers.base import History, Incumbent, Proposal, Proposer, Tried
 from promptopt.search.race_blocks import RaceCases, race_blocks
 from promptopt.search.study import SweepStudy, TrialRecord
-from promptopt.search.sweep import MAX_REPEATS_IN_A_ROW, SweepResult, SweepWatcher, limit_reached, sweep_result
+from promptopt.search.sweep import (
+    MAX_REPEATS_IN_A_ROW,
+    Constraints,
+    SweepResult,
+    SweepWatcher,
+    limit_reached,
+    sweep_result,
+)
 from promptopt.search.trials import trial_record
 
-Constraints = Callable[[Evaluation], Mapping[str, float]]
 _FINALISTS = 2
 SAMPLER = "tpe"
 

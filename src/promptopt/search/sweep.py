@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Protocol
@@ -15,7 +15,7 @@ from promptopt.scores.store import Spent
 from promptopt.search.blocks import stratified_blocks
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import BudgetConfig, SearchConfig
-from promptopt.search.evaluation import Evaluator
+from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.judging import AnsweringJudge
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.racing import goes_on
@@ -23,6 +23,7 @@ from promptopt.search.study import SweepStudy, TrialRecord
 from promptopt.search.trials import trial_record
 
 MAX_REPEATS_IN_A_ROW = 25
+Constraints = Callable[[Evaluation], Mapping[str, float]]
 
 
 class SweepWatcher(Protocol):
@@ -71,6 +72,7 @@ class Sweep:
         cases: Search cases that candidates are scored on.
         config: Objective, racing and budget.
         seed: Order of cases within blocks.
+        constraints: What a complete candidate lacks; nothing by default.
     """
 
     def __init__(
@@ -82,12 +84,14 @@ class Sweep:
         cases: Sequence[GoldenCase],
         config: SearchConfig,
         seed: int,
+        constraints: Constraints | None = None,
     ) -> None:
         self._study = study
         self._maker = maker
         self._evaluator = evaluator
         self._judge = judge
         self._config = config
+        self._constraints = constraints or (lambda _: {})
         races = config.racing.blocks if len(config.objective.names) == 1 else ()
         self.blocks = stratified_blocks(cases, races, seed)
         self.cases = tuple(case for block in self.blocks for case in block)
@@ -140,9 +144,10 @@ class Sweep:
             last = rung + 1 == len(self.blocks)
             if not last and not goes_on(objective.goodness(values[0]), rivals, self._config.racing):
                 break
-        return trial_record(
-            number, candidate, evaluation, rungs, values, complete=len(rungs) == len(self.blocks), point=point
-        )
+        complete = len(rungs) == len(self.blocks)
+        lacking = self._constraints(evaluation) if complete else {}
+        record = trial_record(number, candidate, evaluation, rungs, values, complete=complete, point=point)
+        return record.model_copy(update={"constraints": dict(lacking)})
 
     def _stop(self, records: Sequence[TrialRecord]) -> str:
         repeated = len(list(takewhile(lambda record: record.repeats is not None, reversed(records))))
