@@ -88,7 +88,7 @@ def test_nothing_is_left_over(tracked):
 def test_thresholds_come_from_the_calibration_split(tracked):
     for finalist in (*tracked.outcome.comparison.finalists, tracked.outcome.comparison.seed):
         evaluation = finalist.calibration
-        calibrated = finalist.calibrator.apply(evaluation.scores)
+        calibrated = finalist.operation.calibrator.apply(evaluation.scores)
         floor = tracked.config.search.objective.precision_floor
 
         assert {case.split for case in evaluation.cases} == {Split.CALIBRATION}

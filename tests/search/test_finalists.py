@@ -132,9 +132,9 @@ def test_an_opening_is_recorded_once_for_a_sweep_and_a_candidate(done, final_rou
 def test_thresholds_come_from_the_calibration_split_alone(done):
     for finalist in done.comparison.finalists:
         calibration = finalist.calibration
-        assert finalist.calibrator == fit_platt(calibration.labels, calibration.scores)
+        assert finalist.operation.calibrator == fit_platt(calibration.labels, calibration.scores)
         expected = choose_threshold(
-            calibration.labels, finalist.calibrator.apply(calibration.scores), "recall_at_precision", 0.8
+            calibration.labels, finalist.operation.calibrator.apply(calibration.scores), "recall_at_precision", 0.8
         )
         assert finalist.operating_point == expected
 
@@ -152,7 +152,7 @@ def test_other_test_labels_change_the_report_and_nothing_else(done, final_round_
     assert other.winner.digest == honest.winner.digest
     for mine, theirs in zip(honest.finalists, other.finalists, strict=True):
         assert mine.operating_point == theirs.operating_point
-        assert mine.calibrator == theirs.calibrator
+        assert mine.operation == theirs.operation
     test = Split.TEST
     assert other.winner.reports[test].metrics["auprc"].point != honest.winner.reports[test].metrics["auprc"].point
 

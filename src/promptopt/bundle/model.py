@@ -15,8 +15,9 @@ from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import EngineCard
-from promptopt.metrics.calibration import PlattCalibrator
+from promptopt.metrics.certificates import Certificate
 from promptopt.metrics.intervals import Interval
+from promptopt.metrics.isotonic import Calibrator
 from promptopt.metrics.operating_point import OperatingPoint
 from promptopt.policy.model import DOMAIN_NAME
 from promptopt.policy.procedure import Procedure
@@ -104,6 +105,8 @@ class PromptBundle(FrozenModel):
         prompts: One lowered prompt per question of the procedure, in its order.
         procedure: From answers to verdict.
         calibration: Applied to the procedure's score; None leaves it as it is.
+        certificate: What is certain about the threshold, on the scale of the procedure's score, or why nothing is;
+            None where none was asked for.
         operating_point: The threshold, on the scale of the calibrated score, and how it was chosen.
         policy: The policy applied.
         golden: The golden set used.
@@ -124,7 +127,8 @@ class PromptBundle(FrozenModel):
     promptopt: str
     prompts: tuple[LoweredPrompt, ...] = Field(min_length=1)
     procedure: Procedure
-    calibration: PlattCalibrator | None = None
+    calibration: Calibrator | None = None
+    certificate: Certificate | None = None
     operating_point: OperatingPoint
     policy: PolicyRecord
     golden: GoldenRecord

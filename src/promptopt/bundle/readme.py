@@ -69,7 +69,17 @@ def _threshold(bundle: PromptBundle) -> str:
     return (
         f"A text is a violation from probability {point.threshold:.4f} on. The threshold was chosen for "
         f"{point.criterion.replace('_', ' ')} (there: precision {_number(point.precision)}, "
-        f"recall {_number(point.recall)}).{doubt}\n"
+        f"recall {_number(point.recall)}).{doubt}{_certified(bundle)}\n"
+    )
+
+
+def _certified(bundle: PromptBundle) -> str:
+    found = bundle.certificate
+    if found is None or not found.feasible:
+        return ""
+    return (
+        f" On new cases from the same source its {found.kind} is at least {found.floor:g} with confidence "
+        f"{1 - found.delta:g} ({found.misses} misses in {found.cases} independent calibration cases)."
     )
 
 

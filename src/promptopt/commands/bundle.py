@@ -72,7 +72,7 @@ def _facts(bundle: PromptBundle) -> Table:
         ("program", f"{bundle.procedure.shape}, {count(len(bundle.prompts), 'question')}"),
         ("labels", " / ".join(bundle.prompts[0].labels)),
         ("threshold", f"{point.threshold:.4f} on calibrated scores"),
-        ("", "keeps the precision floor on the calibration split" if point.feasible else point.note),
+        ("", "keeps what was asked for on the calibration split" if point.feasible else point.note),
         ("test openings", str(len(bundle.openings))),
     ):
         shown.add_row(name, escape(str(value)))

@@ -16,6 +16,7 @@ from promptopt.core.case import Split
 from promptopt.pipeline.outcome import SweepOutcome
 from promptopt.pipeline.run_sweep import run_sweep
 from promptopt.pipeline.summary import SweepSummary, summarise_sweep
+from promptopt.search.finalists import Finalist
 
 _ROWS = (
     ("AUPRC", "auprc"),
@@ -24,6 +25,8 @@ _ROWS = (
     ("precision at threshold", "precision"),
     ("recall at threshold", "recall"),
     ("F1 at threshold", "f1"),
+    ("Brier score", "brier"),
+    ("calibration error", "ece"),
 )
 
 
@@ -55,14 +58,24 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
         shown.add_row("no verdict", str(seed.unjudged), str(winner.unjudged))
     out.print(shown)
     out.print(f"\n{_conclusion(summary)}")
-    point = outcome.comparison.winner.operating_point
-    if not point.feasible:
-        out.print(f"The winner misses the precision floor on the calibration split: {escape(point.note)}.")
+    _print_point(outcome.comparison.winner, out)
     for name, lacking in outcome.comparison.winner.record.constraints.items():
         if lacking > 0:
             out.print(f"The winner breaks a constraint on the search cases, as every other: {name} by {lacking:.3f}.")
     _print_costs(summary, out)
     _print_places(outcome, out)
+
+
+def _print_point(winner: Finalist, out: Console) -> None:
+    point, certificate = winner.operating_point, winner.operation.certificate
+    if certificate is not None and certificate.feasible:
+        out.print(
+            f"Certified on the calibration split: {certificate.kind} of at least {certificate.floor:g} on new cases, "
+            f"with confidence {1 - certificate.delta:g} ({certificate.misses} misses in {certificate.cases})."
+        )
+    elif not point.feasible:
+        lacking = "its criterion" if certificate is None else "its certificate"
+        out.print(f"The winner misses {lacking} on the calibration split: {escape(point.note)}.")
 
 
 def _print_costs(summary: SweepSummary, out: Console) -> None:

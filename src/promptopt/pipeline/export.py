@@ -46,7 +46,8 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         promptopt=__version__,
         prompts=winner.prompts,
         procedure=winner.procedure,
-        calibration=winner.calibrator,
+        calibration=winner.operation.calibrator,
+        certificate=winner.operation.certificate,
         operating_point=winner.operating_point,
         policy=PolicyRecord(
             title=workspace.policy.title, version=workspace.policy.version, digest=workspace.policy.digest

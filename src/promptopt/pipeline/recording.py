@@ -9,6 +9,7 @@ from typing import Any
 
 from promptopt.core.addresses import without_credentials
 from promptopt.core.case import GoldenCase, Split
+from promptopt.core.model import FrozenModel
 from promptopt.metrics.ranking import precision_recall_curve
 from promptopt.pipeline.summary import SUMMARY_FILE, SweepSummary
 from promptopt.pipeline.workspace import Workspace
@@ -144,7 +145,8 @@ class SweepRecorder:
         self._log.log_dict(
             run,
             {
-                "calibrator": finalist.calibrator.model_dump(),
+                "calibrator": _dumped(finalist.operation.calibrator),
+                "certificate": _dumped(finalist.operation.certificate),
                 "operating_point": finalist.operating_point.model_dump(),
                 "reports": {split.value: report.model_dump() for split, report in finalist.reports.items()},
             },
@@ -231,6 +233,10 @@ def _without_credentials(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {key: _without_credentials(value) for key, value in data.items()}
     return without_credentials(data) if isinstance(data, str) and "://" in data else data
+
+
+def _dumped(part: FrozenModel | None) -> dict[str, Any] | None:
+    return None if part is None else part.model_dump(mode="json")
 
 
 def _flat(prefix: str, reports: Mapping[Split, SplitReport]) -> dict[str, float]:

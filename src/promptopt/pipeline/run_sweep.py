@@ -75,7 +75,14 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             display.started(config, [len(block) for block in sweep.blocks], workspace.study.records(), judge.spent)
             result = sweep.run(_Watcher(display, recorder))
             display.phase("final round: calibration and sealed test")
-            final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search.objective)
+            final = FinalRound(
+                workspace.maker,
+                evaluator,
+                workspace.golden,
+                sweep.cases,
+                config.search.objective,
+                config.search.operating_point,
+            )
             comparison = final.run(result, config.search.finalists, workspace.openings, study)
             display.phase("writing bundle, plots and run log")
             return _write(workspace, recorder, judge, result, comparison)

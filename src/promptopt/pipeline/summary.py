@@ -11,6 +11,7 @@ from promptopt.core.candidate import Choice
 from promptopt.core.case import Split
 from promptopt.core.model import FrozenModel
 from promptopt.errors import UserError
+from promptopt.metrics.certificates import Certificate
 from promptopt.metrics.intervals import Interval
 from promptopt.pipeline.files import write_text
 from promptopt.pipeline.outcome import SweepOutcome
@@ -29,7 +30,8 @@ class CandidateSummary(FrozenModel):
         demos: Ids of its demonstrations.
         tokens_per_case: Tokens of one more case.
         threshold: On calibrated scores.
-        feasible: Whether the threshold keeps the precision floor on the calibration split.
+        feasible: Whether the threshold keeps what was asked for on the calibration split.
+        certificate: What is certain about it, or why nothing is; None where none was asked for.
         reports: What it scores, by split.
     """
 
@@ -40,6 +42,7 @@ class CandidateSummary(FrozenModel):
     tokens_per_case: float | None
     threshold: float
     feasible: bool
+    certificate: Certificate | None = None
     reports: dict[Split, SplitReport]
 
 
@@ -176,5 +179,6 @@ def _candidate(finalist: Finalist) -> CandidateSummary:
         tokens_per_case=finalist.record.metrics.get("tokens_per_case"),
         threshold=finalist.operating_point.threshold,
         feasible=finalist.operating_point.feasible,
+        certificate=finalist.operation.certificate,
         reports=finalist.reports,
     )

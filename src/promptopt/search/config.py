@@ -9,6 +9,7 @@ from pydantic import Field
 from promptopt.core.model import FrozenModel
 from promptopt.search.constraints import ConstraintConfig
 from promptopt.search.objective import ObjectiveConfig
+from promptopt.search.operating import OperatingPointConfig
 from promptopt.search.racing import RacingConfig
 
 
@@ -51,6 +52,7 @@ class SearchConfig(FrozenModel):
         finalists: How many of the best candidates are logged and calibrated in full; the first of them wins.
         demo_pool: Search cases set aside for demonstrations.
         constraints: What the winner has to keep on critical slices.
+        operating_point: How the winner's threshold is chosen.
     """
 
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -60,3 +62,4 @@ class SearchConfig(FrozenModel):
     finalists: int = Field(default=3, ge=1)
     demo_pool: int = Field(default=24, ge=0)
     constraints: tuple[ConstraintConfig, ...] = ()
+    operating_point: OperatingPointConfig = OperatingPointConfig()

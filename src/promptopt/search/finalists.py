@@ -13,15 +13,16 @@ from promptopt.core.case import GoldenCase, Split
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import LoweredPrompt
 from promptopt.golden.golden_set import GoldenSet
-from promptopt.metrics.calibration import PlattCalibrator, fit_platt
+from promptopt.metrics.calibration import brier_score, expected_calibration_error
 from promptopt.metrics.intervals import Interval, bootstrap_interval, paired_bootstrap_difference, wilson_interval
-from promptopt.metrics.operating_point import OperatingPoint, choose_threshold, confusion, recall_at_precision
+from promptopt.metrics.operating_point import OperatingPoint, confusion, recall_at_precision
 from promptopt.metrics.ranking import average_precision, roc_auc
 from promptopt.policy.procedure import Procedure
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.openings import OpeningRecord, TestOpening
+from promptopt.search.operating import OperatingPointConfig, Operation, check_unseen, fit_operation
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 
@@ -36,8 +37,9 @@ class SplitReport(FrozenModel):
         positives: Violations among them.
         unjudged: Cases without a verdict.
         metrics: ``auprc``, ``auroc`` and ``recall_at_precision`` (refitted on the split itself), and ``precision``,
-            ``recall`` and ``f1`` at the operating point that was fixed on the calibration split; 95% intervals,
-            by bootstrap over groups and by Wilson's method for the two proportions.
+            ``recall`` and ``f1`` at the operating point that was fixed on the calibration split, ``brier`` and
+            ``ece`` of the calibrated probabilities; 95% intervals, by bootstrap over groups and by Wilson's method
+            for the two proportions. A bootstrap's calibration error is biased upwards.
     """
 
     cases: int
@@ -56,8 +58,7 @@ class Finalist:
         procedure: How its answers become a probability of violation.
         search: Its scores on the search cases.
         calibration: Its scores on the calibration split.
-        calibrator: Fitted on the calibration split.
-        operating_point: Threshold on calibrated scores, chosen on the calibration split.
+        operation: Calibrator, threshold and certificate, from the calibration split.
         reports: What it scores, by split; ``test`` only for the seed prompt and the winner.
     """
 
@@ -66,8 +67,7 @@ class Finalist:
     procedure: Procedure
     search: Evaluation
     calibration: Evaluation
-    calibrator: PlattCalibrator
-    operating_point: OperatingPoint
+    operation: Operation
     reports: dict[Split, SplitReport]
 
     @property
@@ -75,9 +75,14 @@ class Finalist:
         """The candidate's digest."""
         return self.record.candidate.digest
 
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """Threshold on calibrated scores."""
+        return self.operation.point
+
     def calibrated(self, evaluation: Evaluation) -> FloatArray:
         """Calibrated probabilities of violation."""
-        return self.calibrator.apply(evaluation.scores)
+        return self.operation.probabilities(evaluation.scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class FinalRound:
         golden: The golden set.
         search_cases: The search cases that candidates were scored on.
         objective: Gives the precision floor.
+        operating_point: How thresholds are chosen.
     """
 
     def __init__(
@@ -119,12 +125,16 @@ class FinalRound:
         golden: GoldenSet,
         search_cases: Sequence[GoldenCase],
         objective: ObjectiveConfig,
+        operating_point: OperatingPointConfig | None = None,
     ) -> None:
         self._maker = maker
         self._evaluator = evaluator
         self._golden = golden
         self._search_cases = search_cases
         self._floor = objective.precision_floor
+        self._operating_point = operating_point or OperatingPointConfig()
+        if self._operating_point.certified:
+            check_unseen(golden.split(Split.CALIBRATION), search_cases)
 
     def run(self, result: SweepResult, finalists: int, openings: OpeningRecord, sweep: str) -> FinalComparison:
         """Runs the final round.
@@ -152,7 +162,7 @@ class FinalRound:
             cases = self._golden.split(Split.TEST)
             evaluation = self._evaluator.evaluate(finalist.prompts, finalist.procedure, cases)
             tests[finalist.digest] = evaluation
-            report = self._report(evaluation, finalist.calibrator, finalist.operating_point)
+            report = self._report(evaluation, finalist.operation)
             tested[finalist.digest] = replace(finalist, reports={**finalist.reports, Split.TEST: report})
         seed = tested[seed.digest]
         ordered = tuple(tested.get(f.digest, f) for f in best)
@@ -170,26 +180,23 @@ class FinalRound:
         prompts, procedure = program.lower(), program.procedure
         search = self._evaluator.evaluate(prompts, procedure, self._search_cases)
         calibration = self._evaluator.evaluate(prompts, procedure, self._golden.split(Split.CALIBRATION))
-        calibrator = fit_platt(calibration.labels, calibration.scores)
-        point = choose_threshold(
-            calibration.labels, calibrator.apply(calibration.scores), "recall_at_precision", self._floor
-        )
+        operation = fit_operation(calibration, self._operating_point, self._floor)
         return Finalist(
             record=record,
             prompts=prompts,
             procedure=procedure,
             search=search,
             calibration=calibration,
-            calibrator=calibrator,
-            operating_point=point,
+            operation=operation,
             reports={
-                Split.SEARCH: self._report(search, calibrator, point),
-                Split.CALIBRATION: self._report(calibration, calibrator, point),
+                Split.SEARCH: self._report(search, operation),
+                Split.CALIBRATION: self._report(calibration, operation),
             },
         )
 
-    def _report(self, evaluation: Evaluation, calibrator: PlattCalibrator, point: OperatingPoint) -> SplitReport:
-        labels, scores = evaluation.labels, calibrator.apply(evaluation.scores)
+    def _report(self, evaluation: Evaluation, operation: Operation) -> SplitReport:
+        point = operation.point
+        labels, scores = evaluation.labels, operation.probabilities(evaluation.scores)
         groups = [case.group for case in evaluation.cases]
         found = confusion(labels, scores, point.threshold)
         bootstrap = partial(bootstrap_interval, labels, groups=groups)
@@ -204,6 +211,8 @@ class FinalRound:
                 "precision": wilson_interval(found.tp, found.tp + found.fp),
                 "recall": wilson_interval(found.tp, found.tp + found.fn),
                 "f1": bootstrap(scores, partial(_f1_at, threshold=point.threshold)),
+                "brier": bootstrap(scores, brier_score),
+                "ece": bootstrap(scores, expected_calibration_error),
             },
         )
 
