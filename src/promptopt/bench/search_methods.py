@@ -17,6 +17,7 @@ from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import StoredAnswers
 from promptopt.search.lockstep_sweep import LockstepSweep
+from promptopt.search.proposers.mixed import make_proposers
 from promptopt.search.study import SweepStudy, TrialRecord
 
 OWN = "promptopt"
@@ -53,7 +54,16 @@ class OwnSweep:
                 seed=task.seed,
             )
             try:
-                sweep = LockstepSweep(study, task.maker, evaluator, judge, task.cases, config, task.seed)
+                proposers = make_proposers(
+                    config.proposers,
+                    task.space,
+                    task.policy,
+                    task.maker,
+                    meter.engine,
+                    (*task.pool, *task.cases),
+                    config.objective.precision_floor,
+                )
+                sweep = LockstepSweep(study, task.maker, evaluator, judge, task.cases, config, task.seed, proposers)
                 result = sweep.run(_Silent())
             except UserError:  # the budget carries no race
                 return task.seed_program()

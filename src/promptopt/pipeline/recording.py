@@ -14,6 +14,7 @@ from promptopt.metrics.ranking import precision_recall_curve
 from promptopt.pipeline.summary import SUMMARY_FILE, SweepSummary
 from promptopt.pipeline.workspace import Workspace
 from promptopt.search.finalists import FinalComparison, Finalist, SplitReport
+from promptopt.search.proposers.guard import Refusal
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.tracking.base import GoldenRecord, TrackingStoreError
@@ -85,6 +86,12 @@ class SweepRecorder:
         self._log.log_dict(self.run_id, environment(), "environment.json")
         for split, cases in self._by_split().items():
             self._log.log_dataset(self.run_id, self._golden_record(split, cases))
+
+    def log_refusals(self, refusals: Sequence[Refusal]) -> None:
+        """Proposals that were not tried, and why; ids of the cases that they copied, and no text."""
+        if refusals:
+            listed = [refusal.model_dump(mode="json") for refusal in refusals]
+            self._log.log_dict(self.run_id, {"refused": listed}, "refused_proposals.json")
 
     def log_trials(self, records: Sequence[TrialRecord]) -> None:
         """Metrics over steps; only those steps that the run does not have yet."""

@@ -22,6 +22,7 @@ from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.finalists import FinalComparison, FinalRound
 from promptopt.search.judging import StoredJudge
 from promptopt.search.lockstep_sweep import LockstepSweep
+from promptopt.search.proposers.mixed import MixedProposer, make_proposers
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import Sweep, SweepResult, SweepWatcher
 from promptopt.tracking.factory import tracking_uri, view_command
@@ -64,9 +65,10 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
         evaluator = Evaluator(judge, workspace.engine, config.search.objective)
         parts = (workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed)
         constraints = _constraints(workspace, evaluator)
+        proposers = _proposers(workspace)
         sweep: Sweep | LockstepSweep
         if config.search.racing.rule == "lockstep":
-            sweep = LockstepSweep(*parts, constraints=constraints)
+            sweep = LockstepSweep(*parts, proposers, constraints)
         else:
             sweep = Sweep(*parts, constraints=constraints)
         recorder = SweepRecorder(workspace, study)
@@ -74,6 +76,7 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             recorder.log_start()
             display.started(config, [len(block) for block in sweep.blocks], workspace.study.records(), judge.spent)
             result = sweep.run(_Watcher(display, recorder))
+            recorder.log_refusals(proposers.refusals if proposers else ())
             display.phase("final round: calibration and sealed test")
             final = FinalRound(
                 workspace.maker,
@@ -97,6 +100,19 @@ def _constraints(workspace: Workspace, evaluator: Evaluator) -> ConstraintCheck:
         return evaluator.evaluate(program.lower(), program.procedure, cases)
 
     return ConstraintCheck(search.constraints, search.objective.precision_floor, evaluate_seed)
+
+
+def _proposers(workspace: Workspace) -> MixedProposer | None:
+    search = workspace.config.search
+    return make_proposers(
+        search.proposers,
+        workspace.config.space,
+        workspace.policy,
+        workspace.maker,
+        workspace.engine,
+        workspace.golden.cases,
+        search.objective.precision_floor,
+    )
 
 
 class _Watcher:

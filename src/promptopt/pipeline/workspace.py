@@ -168,6 +168,7 @@ def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, engine: Ju
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),
         "sampler": digest_data(search.sampler),
+        "proposers": digest_data(search.proposers),
         "constraints": digest_data([c.model_dump(mode="json") for c in search.constraints]),
         "demo_pool": search.demo_pool,
         "seed": config.seed,

@@ -79,12 +79,15 @@ class CandidateMaker:
             choices.get("aggregate", "routing"),  # type: ignore[arg-type]
         )
         demos = [self._demonstration(self._pool[i], choices["shape"] == "direct") for i in candidate.demos]
-        parts = (
-            candidate.texts.get("instruction", self._instruction(choices["instruction"])),
-            candidate.texts.get("policy", self._rendered(choices["policy"])),
-        )
-        system = "\n\n".join(part for part in parts if part)
+        texts = self.texts(candidate)
+        system = "\n\n".join(part for part in (texts["instruction"], texts["policy"]) if part)
         return JudgementProgram(self._policy, procedure, layout, system, demos, candidate)
+
+    def texts(self, candidate: Candidate) -> dict[str, str]:
+        """The texts of a candidate's components: what was written for it, else what its choices say."""
+        choices = candidate.choices
+        said = {"instruction": self._instruction(choices["instruction"]), "policy": self._rendered(choices["policy"])}
+        return {**said, **candidate.texts}
 
     def _rendered(self, rendering: Choice) -> str:
         return render_policy(self._policy, rendering)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from promptopt.core.model import FrozenModel
 from promptopt.search.constraints import ConstraintConfig
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.operating import OperatingPointConfig
+from promptopt.search.proposers.config import ProposerConfig
 from promptopt.search.racing import RacingConfig
 
 
@@ -53,6 +54,7 @@ class SearchConfig(FrozenModel):
         demo_pool: Search cases set aside for demonstrations.
         constraints: What the winner has to keep on critical slices.
         operating_point: How the winner's threshold is chosen.
+        proposers: Who proposes candidates besides Optuna's sampler; lockstep races only.
     """
 
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -63,3 +65,4 @@ class SearchConfig(FrozenModel):
     demo_pool: int = Field(default=24, ge=0)
     constraints: tuple[ConstraintConfig, ...] = ()
     operating_point: OperatingPointConfig = OperatingPointConfig()
+    proposers: ProposerConfig = ProposerConfig()

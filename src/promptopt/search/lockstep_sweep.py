@@ -188,11 +188,12 @@ class LockstepSweep:
     def _propose(self, size: int, records: Sequence[TrialRecord]) -> list[tuple[int, Proposal, Candidate]]:
         """Asks for a field; every proposal becomes a trial, those that come to a known candidate as repeats."""
         known = {record.candidate.digest for record in records}
-        waiting = self._written(size, records) if records and self._proposers is not None else []
+        waiting = self._written(size, records)
         asked: list[tuple[int, Proposal, Candidate]] = []
         fresh = idle = 0
         while fresh < size and idle < MAX_REPEATS_IN_A_ROW:
-            written = waiting.pop(0) if waiting else None
+            first = not records and not asked
+            written = waiting.pop(0) if waiting and not first else None
             number, point = self._study.ask(None if written is None else written.point)
             proposal = written or Proposal(point, source=SAMPLER)
             candidate = self._maker.candidate(point, proposal.texts)
@@ -203,9 +204,13 @@ class LockstepSweep:
         return asked
 
     def _written(self, size: int, records: Sequence[TrialRecord]) -> list[Proposal]:
+        """What the other proposers want tried. It is put on record at once: a language model need not write the same
+        text twice, and a race that is run again has to be the same race."""
         if self._proposers is None:
             return []
-        return self._proposers.propose(self._history(records), size, self._seed * 100_003 + len(records))
+        proposers, seed = self._proposers, self._seed * 100_003 + len(records)
+        wanted = size if records else size - 1  # the first place is the seed prompt's
+        return self._study.remembered(len(records), lambda: proposers.propose(self._history(records), wanted, seed))
 
     def _history(self, records: Sequence[TrialRecord]) -> History:
         distinct = [record for record in records if record.repeats is None]

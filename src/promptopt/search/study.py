@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,13 @@ from promptopt.core.digest import canonical_json
 from promptopt.core.model import FrozenModel
 from promptopt.errors import StudyMismatchError, UserError
 from promptopt.search.config import SamplerConfig
+from promptopt.search.proposers.base import Proposal
 from promptopt.search.space import SearchSpace
 
 _IDENTITY = "promptopt.identity"
 _RECORD = "promptopt.record"
 _RACE = "promptopt.race."
+_PROPOSALS = "promptopt.proposals."
 _SQLITE = "sqlite:///"
 
 
@@ -145,6 +147,14 @@ class SweepStudy:
         }
         self._open[trial.number] = trial
         return trial.number, asked
+
+    def remembered(self, finished: int, propose: Callable[[], Sequence[Proposal]]) -> list[Proposal]:
+        """The proposals made when so many trials were finished; the first call makes and stores them."""
+        key = f"{_PROPOSALS}{finished}"
+        if key not in self._study.user_attrs:
+            made = [{"point": dict(p.point), "texts": dict(p.texts), "source": p.source} for p in propose()]
+            self._study.set_user_attr(key, made)
+        return [Proposal(**stored) for stored in self._study.user_attrs[key]]
 
     def tell(self, record: TrialRecord) -> None:
         """Finishes a trial. The record is written first: a process killed in between leaves a trial that the next
