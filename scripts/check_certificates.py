@@ -1,6 +1,6 @@
 """Checks that certificates hold: in at most delta of many calibrations is a certified floor broken.
 
-Usage: python scripts/check_certificates.py [--scores FILE.npz] [--draws 2000] [--json FILE]
+Usage: python scripts/check_certificates.py [--scores FILE.npz | --matrix FILE.npz] [--draws 2000] [--json FILE]
 
 A stored set of scored cases is taken as the whole population, so that the recall and precision of any threshold on it
 are known exactly. Each calibration set is drawn from it independently and with replacement, which is what the
@@ -15,6 +15,8 @@ Without --scores three populations are made up: `smooth` (a fifth violate, disti
 a hundred distinct scores), `rare` (3% violate, and the very highest scores are often false alarms, so that precision
 rises before it falls). FILE.npz holds `labels` of shape (n,) and `scores` of shape (n,) or (stages, n), NaN where
 unjudged; with several stages, the last is checked by itself and all of them as a cascade.
+A score matrix of a real judge (`scripts/score_matrix.py`) gives three populations, each of two stages: its best
+candidate after the seed prompt, after the second best, and after the median one.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from promptopt.bench.score_matrix import ScoreMatrix
 from promptopt.errors import ConfigError, UserError
 from promptopt.metrics.bands import Route, choose_band
 from promptopt.metrics.cascade import CascadeStage, fit_cascade
@@ -103,6 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Returns 0 when every certificate holds, 1 when one does not, 2 when the file cannot be used."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", type=Path, help="file with stored labels and scores")
+    parser.add_argument("--matrix", type=Path, help="score matrix of a real judge")
     parser.add_argument("--drawn", type=int, help="cases per calibration set (default: 1,000, or 3,000 where rare)")
     parser.add_argument("--draws", type=int, default=2000, help="calibration sets per population")
     parser.add_argument("--recall", type=float, default=0.9, help="recall floor")
@@ -118,6 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
         populations = synthetic(options.seed, options.drawn)
         if options.scores:
             populations = [stored(options.scores, options.drawn or 1000)]
+        elif options.matrix:
+            populations = from_matrix(options.matrix, options.drawn or 1000)
         rows = [row for population in populations for row in check(population, floors, options.draws, options.seed)]
     except UserError as error:
         print(error, file=sys.stderr)
@@ -167,6 +173,26 @@ def stored(path: Path, drawn: int) -> Population:
     if not labels.any():
         raise ConfigError("no case is a violation", where=path, remedy="store both labels")
     return Population(path.stem, labels, scores, drawn)
+
+
+def from_matrix(path: Path, drawn: int) -> list[Population]:
+    """Cascades of real scores: the best candidate after the seed prompt, after the second best, after the median one.
+
+    Raises:
+        UserError: The file is no score matrix, or holds fewer than three candidates.
+    """
+    matrix = ScoreMatrix.load(path)
+    order = np.argsort(-np.nan_to_num(matrix.auprc))
+    if len(order) < 3:
+        raise ConfigError(f"{len(order)} candidates", where=path, remedy="judge three or more")
+    scores = np.exp(matrix.logprobs.astype(np.float64))
+    firsts = {"seed prompt": 0, "second best": int(order[1]), "median": int(order[len(order) // 2])}
+    best = int(order[0])
+    return [
+        Population(f"{name}, then the best", matrix.labels, scores[[first, best]], drawn)
+        for name, first in firsts.items()
+        if first != best
+    ]
 
 
 def check(population: Population, floors: Floors, draws: int, seed: int) -> list[Row]:
