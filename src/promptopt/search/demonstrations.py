@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import chain, zip_longest
 
 from promptopt.core.case import CaseKind, GoldenCase
+from promptopt.golden.similarity import shingles
+from promptopt.policy.model import Policy
 from promptopt.search.space import DemoChoice, DemoOrder
 
 
@@ -37,7 +39,26 @@ def choose_demos(
     return tuple(_ordered(chosen, allowed[: count - len(chosen)], order))
 
 
+def boundary_cases(policy: Policy) -> tuple[GoldenCase, ...]:
+    """The policy's boundary examples as cases that can be shown; their ids start with ``boundary-``."""
+    return tuple(
+        GoldenCase(
+            id=f"boundary-{number}",
+            text=example.text,
+            language=policy.language,
+            label=example.label,
+            clause=example.clause,
+            severity=policy.by_id[example.clause].severity if example.clause else 0,
+            group="policy",
+            kind=CaseKind.CONTRAST,
+        )
+        for number, example in enumerate(policy.boundary_examples, start=1)
+    )
+
+
 def _ranked(cases: list[GoldenCase], choice: DemoChoice) -> list[GoldenCase]:
+    if choice == "central":
+        return _central_first(cases)
     if choice == "hard":
         return sorted(cases, key=lambda c: c.kind not in (CaseKind.HARD_NEGATIVE, CaseKind.CONTRAST))
     if choice == "clauses":
@@ -47,6 +68,14 @@ def _ranked(cases: list[GoldenCase], choice: DemoChoice) -> list[GoldenCase]:
         rounds = zip_longest(*by_clause.values())
         return [case for case in chain.from_iterable(rounds) if case is not None]
     return cases
+
+
+def _central_first(cases: list[GoldenCase]) -> list[GoldenCase]:
+    """Cases whose text is most like the others' first, by the mean Jaccard index of five-character shingles."""
+    sets = [shingles(case.text) for case in cases]
+    likeness = [sum(len(one & other) / len(one | other) for other in sets) for one in sets]
+    order = sorted(range(len(cases)), key=lambda row: -likeness[row])
+    return [cases[row] for row in order]
 
 
 def _paired_first(violating: list[GoldenCase], allowed: list[GoldenCase]) -> tuple[list[GoldenCase], list[GoldenCase]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,12 +12,21 @@ from pydantic import Field, model_validator
 from promptopt.core.candidate import Choice
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
+from promptopt.errors import ConfigError
 from promptopt.policy.procedure import Aggregate, Shape
-from promptopt.policy.rendering import Rendering
+from promptopt.policy.rendering import ClauseOrder, ClauseSubset, ExceptionPlace, Rendering, lists_clauses
 from promptopt.programs.prompt_format import Placement, Quoting
+from promptopt.search.dimensions import find_dimension
 
-DemoChoice = Literal["balanced", "clauses", "contrast", "hard"]
+DemoChoice = Literal["balanced", "clauses", "contrast", "hard", "central", "boundary"]
 DemoOrder = Literal["alternating", "violations_first", "allowed_first"]
+
+
+DEMO_DIMENSIONS = frozenset({"demo_count", "demo_choice", "demo_order", "demo_draw"})
+LISTING: Mapping[str, Choice] = MappingProxyType(
+    {"clause_subset": "all", "clause_order": "file", "exceptions": "last", "severities": False}
+)
+"""What a space that does not vary how clauses are listed takes."""
 
 
 class LabelWords(FrozenModel):
@@ -49,7 +60,8 @@ class DemoSpace(FrozenModel):
     Attributes:
         counts: How many to show.
         choices: ``balanced`` by label; ``clauses`` round the clauses; ``contrast`` whole contrast pairs first;
-            ``hard`` hard negatives against violations.
+            ``hard`` hard negatives against violations; ``central`` those most like the rest of the pool;
+            ``boundary`` the policy's own boundary examples.
         orders: In which order to show them.
         draws: Independent random draws per choice.
         max_chars: Longer texts are not shown: every case of every candidate pays for a demonstration.
@@ -69,22 +81,32 @@ class SearchSpace(FrozenModel):
         shapes: Program shapes.
         aggregates: How a checklist's answers are combined.
         policies: Policy renderings.
+        clause_subsets: Which violating clauses a rendering lists.
+        clause_orders: In which order.
+        exceptions: Where it lists permitting clauses.
+        severities: Whether it names severities.
         instructions: Instruction id to text; ``{title}`` stands for the policy's title.
         label_words: Id to pair of answer words.
         quotings: How the item is set apart.
         placements: Where the question stands.
         demos: Demonstrations.
+        extra: Name of a dimension of ``promptopt.search.dimensions`` to its choices, the seed prompt's first.
         seed: The seed prompt: dimension to choice. It is trial 0 and what the winner is compared with.
     """
 
     shapes: tuple[Shape, ...] = ("direct",)
     aggregates: tuple[Aggregate, ...] = ("routing",)
     policies: tuple[Rendering, ...] = ("summary",)
+    clause_subsets: tuple[ClauseSubset, ...] = ("all",)
+    clause_orders: tuple[ClauseOrder, ...] = ("file",)
+    exceptions: tuple[ExceptionPlace, ...] = ("last",)
+    severities: tuple[bool, ...] = (False,)
     instructions: dict[str, str] = Field(min_length=1)
     label_words: dict[str, LabelWords] = Field(min_length=1)
     quotings: tuple[Quoting, ...] = ("quotes",)
     placements: tuple[Placement, ...] = ("item_first",)
     demos: DemoSpace = DemoSpace()
+    extra: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
     seed: dict[str, Choice]
 
     @cached_property
@@ -99,6 +121,12 @@ class SearchSpace(FrozenModel):
     @cached_property
     def dimensions(self) -> dict[str, tuple[Choice, ...]]:
         """Dimension name to its choices, all scalars, in a fixed order."""
+        listing: dict[str, tuple[Choice, ...]] = {
+            "clause_subset": self.clause_subsets,
+            "clause_order": self.clause_orders,
+            "exceptions": self.exceptions,
+            "severities": self.severities,
+        }
         return {
             "shape": self.shapes,
             "aggregate": self.aggregates,
@@ -111,7 +139,22 @@ class SearchSpace(FrozenModel):
             "demo_choice": self.demos.choices,
             "demo_order": self.demos.orders,
             "demo_draw": tuple(range(self.demos.draws)),
+            # What nobody varies is not proposed, so that spaces from before it existed keep their proposals.
+            **{name: choices for name, choices in listing.items() if choices != (LISTING[name],)},
+            **{name: choices for name, choices in self.extra.items() if choices != ("none",)},
         }
+
+    def active(self, point: Mapping[str, Choice]) -> frozenset[str]:
+        """The dimensions that matter at a point; all choices in the others come to one candidate."""
+        off: set[str] = set()
+        if point["shape"] != "checklist":
+            off.add("aggregate")
+        if not point["demo_count"]:
+            off.update(DEMO_DIMENSIONS - {"demo_count"})
+        if not lists_clauses(point["policy"]):  # type: ignore[arg-type]
+            off.update(LISTING)
+        off.update(name for name in self.extra if not find_dimension(name).applies(point))
+        return frozenset(self.dimensions) - off
 
     @property
     def size(self) -> int:
@@ -124,6 +167,15 @@ class SearchSpace(FrozenModel):
     def seed_point(self) -> dict[str, Choice]:
         """The seed prompt's choice in every dimension."""
         return {name: self.seed.get(name, choices[0]) for name, choices in self.dimensions.items()}
+
+    @model_validator(mode="after")
+    def _extra_is_known(self) -> Self:
+        for name in self.extra:
+            try:
+                find_dimension(name)
+            except ConfigError as cause:
+                raise ValueError(f"{cause.what}; {cause.remedy}") from cause
+        return self
 
     @model_validator(mode="after")
     def _is_searchable(self) -> Self:
