@@ -22,6 +22,8 @@ def main() -> None:
         ("numerics", numerics(load("2026-11-23-numerics"))),
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
+        ("search-replay", search_replay(load("2026-11-25-search-replay"))),
+        ("search", search(load("2026-11-25-search-end-to-end"))),
     ):
         text = replace(text, name, block)
     readme.write_text(text, encoding="utf-8")
@@ -157,6 +159,84 @@ def kill_resume(result: dict[str, Any]) -> str:
     for judge, run in result.items():
         same = ["yes" if run[key] else "**no**" for key in ("same_winner", "same_trials", "same_scores")]
         lines.append(f"| {judge} | {run['kills']} | {run['scores']:,} | {' | '.join(same)} | {run['judged_twice']} |")
+    return "\n".join(lines)
+
+
+POLICIES = {
+    "lockstep": "**lockstep race**",
+    "miprov2": "MIPROv2's minibatches (AUPRC)",
+    "miprov2_accuracy": "MIPROv2's minibatches (accuracy)",
+    "minibatch_then_full": "one minibatch each, then the best in full",
+    "successive_halving": "successive halving",
+    "asha": "asynchronous halving (ASHA)",
+    "wilcoxon": "Optuna's WilcoxonPruner",
+    "random": "random search",
+}
+
+
+def search_replay(result: dict[str, Any]) -> str:
+    """Selection policies on stored scores."""
+    settings = result["settings"]
+    lines = [
+        f"`promptopt bench search --matrix experiments/2026-11-25-search-replay/matrix.npz`, {settings['seeds']} seeds, "
+        f"{result['candidates']} candidates and {result['cases']} cases of HateCheck in each; every policy may spend "
+        f"{settings['budget']:.0%} of the grid's judgements:",
+        "",
+        "| selection policy | seeds within 0.5 points of the best | mean regret, points | 95th percentile | judgements |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in result["summaries"]:
+        if row["budget"] == settings["budget"]:
+            near, mean = row["within"], row["mean_regret"]
+            lines.append(
+                f"| {POLICIES[row['policy']]} | {near['point']:.0%} [{near['low']:.0%}, {near['high']:.0%}] "
+                f"| {mean['point']:.2f} [{mean['low']:.2f}, {mean['high']:.2f}] | {row['p95_regret']['point']:.2f} "
+                f"| {row['judgements']:,.0f} ({row['share']:.1%}) |"
+            )
+    return "\n".join(lines)
+
+
+BASELINES = {
+    "promptopt": "**promptopt**",
+    "seed": "seed prompt",
+    "random": "random search",
+    "tpe": "plain TPE",
+    "miprov2": "DSPy MIPROv2",
+    "gepa": "DSPy GEPA",
+    "capo": "CAPO (own implementation)",
+    "reanchor": "DSPy ReAnchor",
+}
+
+
+def search(result: dict[str, Any]) -> str:
+    """Searches end to end."""
+    tasks = list(dict.fromkeys(row["task"] for row in result["rows"]))
+    methods = list(dict.fromkeys(row["method"] for row in result["rows"]))
+    found = {(row["task"], row["method"]): row for row in result["rows"]}
+    seeds = result["rows"][0]["seeds"]
+    lines = [
+        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml`, AUPRC on the sealed test, "
+        f"mean of {seeds} seeds with 95% intervals over test cases; in brackets after it, the paired difference to "
+        "promptopt where it is significant:",
+        "",
+        f"| method | {' | '.join(tasks)} |",
+        f"|---|{'---:|' * len(tasks)}",
+    ]
+    for method in methods:
+        cells = []
+        for task in tasks:
+            row = found[task, method]
+            gap = row["difference"]
+            apart = gap is not None and (gap["low"] > 0 or gap["high"] < 0)
+            cells.append(f"{interval(row['auprc'])}{f' ({-gap['point']:+.3f})' if apart else ''}")
+        lines.append(f"| {BASELINES[method]} | {' | '.join(cells)} |")
+    below = [f"{BASELINES[method]} on {task}" for task, method in result["below"]]
+    lines += [
+        "",
+        f"Significantly above promptopt: {', '.join(below) or 'none'}. promptopt has the highest mean on: "
+        f"{', '.join(result['above_best']) or 'no task'}. Outside the engine its sweeps spent {result['overhead']:.1%} "
+        "of their time.",
+    ]
     return "\n".join(lines)
 
 
