@@ -178,11 +178,11 @@ def search_replay(result: dict[str, Any]) -> str:
     """Selection policies on stored scores."""
     settings = result["settings"]
     lines = [
-        f"`promptopt bench search --matrix experiments/2026-11-25-search-replay/matrix.npz`, {settings['seeds']} seeds, "
-        f"{result['candidates']} candidates and {result['cases']} cases of HateCheck in each; every policy may spend "
+        "`promptopt bench search --matrix experiments/2026-11-25-search-replay/matrix.npz`, "
+        f"{settings['seeds']} seeds, {result['candidates']} candidates and {result['cases']} cases of HateCheck in each; every policy may spend "
         f"{settings['budget']:.0%} of the grid's judgements:",
         "",
-        "| selection policy | seeds within 0.5 points of the best | mean regret, points | 95th percentile | judgements |",
+        "| selection policy | seeds within 0.5 points of the best | mean regret, points | 95th pct. | judgements |",
         "|---|---:|---:|---:|---:|",
     ]
     for row in result["summaries"]:
@@ -215,8 +215,8 @@ def search(result: dict[str, Any]) -> str:
     found = {(row["task"], row["method"]): row for row in result["rows"]}
     seeds = result["rows"][0]["seeds"]
     lines = [
-        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml`, AUPRC on the sealed test, "
-        f"mean of {seeds} seeds with 95% intervals over test cases; in brackets after it, the paired difference to "
+        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml`, AUPRC on the sealed "
+        f"test, mean of {seeds} seeds with 95% intervals over test cases; in brackets after it, the paired difference to "
         "promptopt where it is significant:",
         "",
         f"| method | {' | '.join(tasks)} |",
@@ -228,7 +228,8 @@ def search(result: dict[str, Any]) -> str:
             row = found[task, method]
             gap = row["difference"]
             apart = gap is not None and (gap["low"] > 0 or gap["high"] < 0)
-            cells.append(f"{interval(row['auprc'])}{f' ({-gap['point']:+.3f})' if apart else ''}")
+            note = f" ({-gap['point']:+.3f})" if apart else ""
+            cells.append(interval(row["auprc"]) + note)
         lines.append(f"| {BASELINES[method]} | {' | '.join(cells)} |")
     below = [f"{BASELINES[method]} on {task}" for task, method in result["below"]]
     lines += [
