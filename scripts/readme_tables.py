@@ -179,8 +179,8 @@ def search_replay(result: dict[str, Any]) -> str:
     settings = result["settings"]
     lines = [
         "`promptopt bench search --matrix experiments/2026-11-25-search-replay/matrix.npz`, "
-        f"{settings['seeds']} seeds, {result['candidates']} candidates and {result['cases']} cases of HateCheck in each; every policy may spend "
-        f"{settings['budget']:.0%} of the grid's judgements:",
+        f"{settings['seeds']} seeds, {result['candidates']} candidates and {result['cases']} cases of HateCheck in "
+        f"each; every policy may spend {settings['budget']:.0%} of the grid's judgements:",
         "",
         "| selection policy | seeds within 0.5 points of the best | mean regret, points | 95th pct. | judgements |",
         "|---|---:|---:|---:|---:|",
@@ -216,8 +216,8 @@ def search(result: dict[str, Any]) -> str:
     seeds = result["rows"][0]["seeds"]
     lines = [
         "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml`, AUPRC on the sealed "
-        f"test, mean of {seeds} seeds with 95% intervals over test cases; in brackets after it, the paired difference to "
-        "promptopt where it is significant:",
+        f"test, mean of {seeds} seeds with 95% intervals over test cases; in brackets after it, the paired difference "
+        "to promptopt where it is significant:",
         "",
         f"| method | {' | '.join(tasks)} |",
         f"|---|{'---:|' * len(tasks)}",
