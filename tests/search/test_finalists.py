@@ -20,6 +20,7 @@ from promptopt.metrics.operating_point import choose_threshold, confusion
 from promptopt.metrics.ranking import average_precision
 from promptopt.search.finalists import FinalRound
 from promptopt.search.openings import OpeningRecord
+from promptopt.search.operating import OperatingPointConfig, fit_operation
 
 
 class WitnessEngine(FakeEngine):
@@ -246,3 +247,21 @@ def test_an_edited_record_of_openings_is_refused(tmp_path):
     path.write_text(path.read_text(encoding="utf-8") + '{"opened": "yesterday"}\n', encoding="utf-8")
     with pytest.raises(UserError, match=r"openings\.jsonl:2: the line is not an opening"):
         OpeningRecord(path).all("g")
+
+
+def test_only_the_winner_has_to_be_certified(done, golden, monkeypatch, tmp_path):
+    parts, asked = done.parts, []
+
+    def watched(calibration, config, floor):
+        asked.append(config.require)
+        return fit_operation(calibration, config.model_copy(update={"require": False}), floor)
+
+    monkeypatch.setattr("promptopt.search.finalists.fit_operation", watched)
+    settings = OperatingPointConfig(criterion="certified_recall", require=True)
+    final = FinalRound(
+        parts.maker, parts.evaluator, golden, parts.sweep.cases, parts.config.objective, operating_point=settings
+    )
+    final.run(done.result, 3, OpeningRecord(tmp_path / "test.jsonl"), "sweep")
+    assert asked[0]
+    assert len(asked) >= 3
+    assert not any(asked[1:])

@@ -21,8 +21,9 @@ from promptopt.core.model import FrozenModel
 from promptopt.errors import GoldenSetError, UserError
 from promptopt.metrics.arrays import BoolArray, FloatArray
 from promptopt.metrics.calibration import PlattCalibrator, fit_platt
+from promptopt.metrics.calibrator_choice import choose_by_log_loss
 from promptopt.metrics.certificates import Certificate, certify_precision, certify_recall
-from promptopt.metrics.isotonic import Calibrator, choose_calibrator, fit_isotonic
+from promptopt.metrics.isotonic import Calibrator, fit_isotonic
 from promptopt.metrics.operating_point import OperatingPoint, choose_threshold, confusion
 from promptopt.search.evaluation import Evaluation
 
@@ -41,8 +42,8 @@ class OperatingPointConfig(FrozenModel):
         recall_floor: Recall to certify.
         delta: Probability that a certificate does not hold.
         domains: So many domains share ``delta``, so that all their certificates hold together.
-        calibrator: ``auto`` takes Platt's for few cases and isotonic regression for many.
-        require: Whether a sweep fails where nothing can be certified; otherwise it falls back on
+        calibrator: ``auto`` takes the one with the lowest cross-validated log loss. A certificate takes Platt's.
+        require: Whether a sweep fails where nothing can be certified for its winner; otherwise it falls back on
             ``recall_at_precision`` and says so.
     """
 
@@ -95,7 +96,7 @@ def fit_operation(calibration: Evaluation, config: OperatingPointConfig, precisi
     """
     labels, scores = calibration.labels, calibration.scores
     certified = config.certified
-    calibrator = fit_platt(labels, scores) if certified else _calibrator(labels, scores, config)
+    calibrator = fit_platt(labels, scores) if certified else _calibrator(calibration, config)
     criterion: Literal["recall_at_precision", "f1"] = "f1" if config.criterion == "f1" else "recall_at_precision"
     probabilities = scores if calibrator is None else calibrator.apply(scores)
     point = choose_threshold(labels, probabilities, criterion, precision_floor)
@@ -136,7 +137,8 @@ def check_unseen(calibration: Sequence[GoldenCase], search: Sequence[GoldenCase]
         )
 
 
-def _calibrator(labels: BoolArray, scores: FloatArray, config: OperatingPointConfig) -> Calibrator | None:
+def _calibrator(calibration: Evaluation, config: OperatingPointConfig) -> Calibrator | None:
+    labels, scores = calibration.labels, calibration.scores
     match config.calibrator:
         case "none":
             return None
@@ -145,7 +147,7 @@ def _calibrator(labels: BoolArray, scores: FloatArray, config: OperatingPointCon
         case "isotonic":
             return fit_isotonic(labels, scores)
         case "auto":
-            return choose_calibrator(labels, scores)
+            return choose_by_log_loss(labels, scores, [case.group for case in calibration.cases])
 
 
 def _certify(calibration: Evaluation, config: OperatingPointConfig, precision_floor: float) -> Certificate:
