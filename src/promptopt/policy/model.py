@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from promptopt.core.case import Label
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 
 CLAUSE_ID = r"^[A-Z]{1,4}\d{1,3}(\.[a-z])?$"
+SLOT = re.compile(r"\{([a-z_]+)\}")
 DOMAIN_NAME = r"^[a-z][a-z0-9_]{1,39}$"
 Words = Annotated[str, StringConstraints(min_length=1)]
 
@@ -111,6 +113,33 @@ class BoundaryExample(FrozenModel):
     why: Words
 
 
+class CaseTemplate(FrozenModel):
+    """A sentence with slots, from which functional cases are made.
+
+    Attributes:
+        clause: The clause that the filled sentence falls under.
+        text: The sentence; ``{name}`` stands for a slot.
+        slots: Slot to the words that fill it.
+        controls: Slot to words with which the clause no longer applies, everything else being the same.
+    """
+
+    clause: str
+    text: Words
+    slots: dict[str, tuple[Words, ...]] = Field(default_factory=dict)
+    controls: dict[str, tuple[Words, ...]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _slots_are_filled(self) -> Self:
+        named = set(SLOT.findall(self.text))
+        if named != set(self.slots):
+            raise ValueError(f"the text has slots {sorted(named)}, `slots` fills {sorted(self.slots)}")
+        if unknown := sorted(set(self.controls) - named):
+            raise ValueError(f"`controls` names slots that the text does not have: {unknown}")
+        if empty := sorted(name for name, words in {**self.slots, **self.controls}.items() if not words):
+            raise ValueError(f"nothing fills the slots {empty}")
+        return self
+
+
 class Change(FrozenModel):
     """One entry of the policy's own changelog."""
 
@@ -136,6 +165,7 @@ class Policy(FrozenModel):
         precedence: Every violating clause once, the one to cite first.
         routing: The first rule whose condition holds decides; the last one always holds.
         boundary_examples: Short texts on either side of the line.
+        templates: Sentences with slots, for functional cases.
         changelog: What changed when.
     """
 
@@ -152,6 +182,7 @@ class Policy(FrozenModel):
     precedence: tuple[str, ...]
     routing: tuple[Rule, ...] = Field(min_length=1)
     boundary_examples: tuple[BoundaryExample, ...] = ()
+    templates: tuple[CaseTemplate, ...] = ()
     changelog: tuple[Change, ...] = ()
 
     @cached_property
@@ -174,6 +205,14 @@ class Policy(FrozenModel):
         """The clauses that describe permitted contexts, in file order."""
         return tuple(c for c in self.clauses if not c.is_violating)
 
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A policy without templates keeps the digest that it had before the language knew them."""
+        data: dict[str, Any] = serialise(self)
+        if not self.templates:
+            data.pop("templates", None)
+        return data
+
     @model_validator(mode="after")
     def _clauses_agree(self) -> Self:
         ids = [c.id for c in self.clauses]
@@ -187,6 +226,8 @@ class Policy(FrozenModel):
             raise ValueError("no clause has a severity of 1 or more, so nothing can violate the policy")
         if sorted(self.precedence) != sorted(violating):
             raise ValueError(f"precedence must name every violating clause once: {violating}")
+        for number, template in enumerate(self.templates, start=1):
+            self._check_cited((template.clause,), f"template {number}")
         for number, example in enumerate(self.boundary_examples, start=1):
             if example.clause is not None:
                 self._check_cited((example.clause,), f"boundary example {number}")
