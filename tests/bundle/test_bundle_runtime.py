@@ -13,6 +13,7 @@ from promptopt.bundle.model import PromptBundle
 from promptopt.bundle.runtime import BAD_UNICODE, EMPTY_TEXT, BundleJudge
 from promptopt.core.case import Label
 from promptopt.errors import BundleError
+from promptopt.metrics.bands import choose_band
 from promptopt.policy.asking import bind
 
 HEAVY = (
@@ -181,3 +182,19 @@ def test_check_engine_names_what_differs(bundle, engine, make_engine):
     BundleJudge(bundle, engine).check_engine()
     with pytest.raises(BundleError, match="weights_digest 'a' there, 'b' here"):
         BundleJudge(bundle, make_engine(weights="b")).check_engine()
+
+
+def test_scores_inside_the_band_are_escalated_with_the_label_of_the_threshold(make_bundle, engine, steep):
+    random = np.random.default_rng(0)
+    labels = random.random(400) < 0.5
+    scores = np.clip(random.normal(np.where(labels, 0.7, 0.3), 0.15), 0, 1)
+    band = choose_band(labels, scores, 0.9, 0.9, 0.1).model_copy(update={"low": 0.35, "high": 0.65})
+    texts = [*(f"text {i}" for i in range(60)), "", "<refuse> this"]
+    before = BundleJudge(make_bundle(calibration=steep), engine).judge_scored(texts)
+    after = BundleJudge(make_bundle(calibration=steep, band=band), engine).judge(texts)
+    inside = [0.35 <= score < 0.65 for _, score in before]
+    assert any(inside)
+    assert not all(inside[:60])
+    for (plain, _), banded, doubtful in zip(before, after, inside, strict=True):
+        assert banded == plain.model_copy(update={"escalate": plain.escalate or doubtful})
+    assert not after[-1].escalate

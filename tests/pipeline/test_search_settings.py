@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from promptopt.bundle.files import read_bundle
 from promptopt.bundle.runtime import BundleJudge
+from promptopt.commands.sweep import print_outcome
 from promptopt.engines.fake import FakeEngine
 from promptopt.pipeline.summary import read_summary
 
@@ -68,3 +72,33 @@ def test_a_checklist_asks_every_clause_and_is_exported(sweep, tmp_path):
     full_grid = read_summary(finished.folder).judgements_full_grid
     searched = len(finished.outcome.comparison.winner.search.cases)
     assert full_grid == 2 * len(bundle.prompts) * searched
+
+
+def test_a_band_goes_from_the_settings_to_bundle_summary_and_screen(sweep, tmp_path):
+    finished = sweep(
+        tmp_path,
+        "tracking=none",
+        "search.operating_point.criterion=band",
+        "search.operating_point.recall_floor=0.6",
+        "search.operating_point.delta=0.4",
+        "search.objective.precision_floor=0.6",
+        "search.budget.trials=2",
+        "search.finalists=1",
+    )
+    bundle, summary = read_bundle(finished.folder / "bundle"), read_summary(finished.folder)
+    band = finished.outcome.comparison.winner.operation.band
+    out = Console(file=io.StringIO(), width=200)
+    print_outcome(finished.outcome, summary, out)
+
+    assert band is not None
+    assert bundle.band == summary.winner.band == band
+    assert (
+        f"People judge the scores between {0 if band.low is None else format(band.low, '.4g')}" in out.file.getvalue()
+    )
+    assert "are escalated to people" in (finished.folder / "bundle" / "README.md").read_text(encoding="utf-8")
+    judge = BundleJudge(bundle, FakeEngine())
+    texts = [case.text for case in finished.outcome.comparison.winner.search.cases]
+    scored = judge.judge_scored(texts)
+    inside = [(band.low is None or s >= band.low) and (band.high is None or s < band.high) for _, s in scored]
+    assert [verdict.escalate for verdict, _ in scored] == inside
+    assert judge.verify().passed

@@ -7,6 +7,7 @@ import pytest
 
 from promptopt.core.case import Split
 from promptopt.errors import GoldenSetError, UserError
+from promptopt.metrics.bands import Route
 from promptopt.metrics.certificates import certify_recall
 from promptopt.metrics.isotonic import IsotonicCalibrator
 from promptopt.metrics.operating_point import confusion
@@ -86,3 +87,39 @@ def test_a_certificate_on_what_the_search_has_seen_is_refused(golden, make_case)
     relative = make_case(998, True, group=calibration[3].group)
     with pytest.raises(GoldenSetError, match="would be void"):
         check_unseen(calibration, [*search, relative])
+
+
+def test_a_band_keeps_both_floors_and_its_threshold_lies_inside(calibration):
+    operation = fit_operation(calibration, _config(criterion="band", recall_floor=0.9, delta=0.2, domains=2), 0.75)
+    band, kept = operation.band, one_of_each_group(calibration.cases)
+    assert band.delta == 0.1
+    assert band.low == certify_recall(calibration.labels[kept], calibration.scores[kept], 0.9, 0.05).threshold
+    assert operation.point.criterion == "band"
+    assert operation.point.feasible
+    violations = operation.probabilities(calibration.scores) >= operation.point.threshold
+    assert violations[calibration.scores >= band.high].all()
+    assert not violations[calibration.scores < band.low].any()
+
+
+def test_a_band_without_work_for_people_is_one_threshold(calibration):
+    apart = np.where(calibration.labels, 0.9, 0.1) + 0.05 * calibration.scores
+    sure = Evaluation(calibration.cases, None, apart, None)
+    operation = fit_operation(sure, _config(criterion="band", recall_floor=0.5), 0.3)
+    assert operation.band.low == operation.band.high
+    assert np.array_equal(
+        operation.probabilities(apart) >= operation.point.threshold, operation.band.decide(apart) == Route.VIOLATION
+    )
+
+
+def test_a_band_with_one_end_leaves_the_other_side_to_people_and_one_with_none_is_refused(calibration):
+    one = fit_operation(calibration, _config(criterion="band", recall_floor=0.999), 0.5)
+    assert one.band.low is None
+    assert one.band.high is not None
+    assert not one.point.feasible
+    assert "more are needed" in one.point.note
+    none = Evaluation(calibration.cases[:20], None, calibration.scores[:20], None)
+    refused = fit_operation(none, _config(criterion="band"), 0.8)
+    assert refused.band is None
+    assert refused.point.note.startswith("no band: ")
+    with pytest.raises(UserError, match="no certified operating point"):
+        fit_operation(calibration, _config(criterion="band", recall_floor=0.999, require=True), 0.5)

@@ -15,6 +15,7 @@ from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import EngineCard
+from promptopt.metrics.bands import Band
 from promptopt.metrics.certificates import Certificate
 from promptopt.metrics.intervals import Interval
 from promptopt.metrics.isotonic import Calibrator
@@ -107,6 +108,7 @@ class PromptBundle(FrozenModel):
         calibration: Applied to the procedure's score; None leaves it as it is.
         certificate: What is certain about the threshold, on the scale of the procedure's score, or why nothing is;
             None where none was asked for.
+        band: Cases between its ends are escalated to people; on the scale of the procedure's score.
         operating_point: The threshold, on the scale of the calibrated score, and how it was chosen.
         policy: The policy applied.
         golden: The golden set used.
@@ -129,6 +131,7 @@ class PromptBundle(FrozenModel):
     procedure: Procedure
     calibration: Calibrator | None = None
     certificate: Certificate | None = None
+    band: Band | None = None
     operating_point: OperatingPoint
     policy: PolicyRecord
     golden: GoldenRecord

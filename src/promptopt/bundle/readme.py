@@ -69,7 +69,7 @@ def _threshold(bundle: PromptBundle) -> str:
     return (
         f"A text is a violation from probability {point.threshold:.4f} on. The threshold was chosen for "
         f"{point.criterion.replace('_', ' ')} (there: precision {_number(point.precision)}, "
-        f"recall {_number(point.recall)}).{doubt}{_certified(bundle)}\n"
+        f"recall {_number(point.recall)}).{doubt}{_certified(bundle)}{_band(bundle)}\n"
     )
 
 
@@ -80,6 +80,18 @@ def _certified(bundle: PromptBundle) -> str:
     return (
         f" On new cases from the same source its {found.kind} is at least {found.floor:g} with confidence "
         f"{1 - found.delta:g} ({found.misses} misses in {found.cases} independent calibration cases)."
+    )
+
+
+def _band(bundle: PromptBundle) -> str:
+    band = bundle.band
+    if band is None:
+        return ""
+    low = "0" if band.low is None else f"{band.low:.4g}"
+    high = "1" if band.high is None else f"{band.high:.4g}"
+    return (
+        f" Scores between {low} and {high}, before calibration, are escalated to people: "
+        f"{_value(band.escalated)} of the calibration cases."
     )
 
 

@@ -13,6 +13,7 @@ from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport, compare
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import EngineCard, JudgeEngine, Usage
 from promptopt.errors import BundleError
+from promptopt.metrics.bands import Route
 from promptopt.policy.asking import Answers, answer
 from promptopt.policy.procedure import FloatArray
 
@@ -152,7 +153,8 @@ class BundleJudge:
 
     def _verdicts(self, answers: Answers, scores: FloatArray) -> list[Verdict]:
         """Verdicts from the procedure's scores of the answers, before calibration."""
-        procedure, calibration = self.bundle.procedure, self.bundle.calibration
+        procedure, calibration, band = self.bundle.procedure, self.bundle.calibration, self.bundle.band
+        doubtful = np.zeros(len(scores), dtype=np.bool_) if band is None else band.decide(scores) == Route.PEOPLE
         if calibration is not None:
             scores = calibration.apply(scores)
         verdicts = []
@@ -161,6 +163,8 @@ class BundleJudge:
                 verdict = Verdict.unjudged(answers.unjudged[row])
             else:
                 verdict = procedure.verdict(answers.of_case(row), float(score), self.bundle.operating_point.threshold)
+            if doubtful[row] and verdict.is_judged:
+                verdict = verdict.model_copy(update={"escalate": True})
             if row in answers.dropped_tokens:
                 verdict = verdict.model_copy(update={"truncated": True})
             verdicts.append(verdict)

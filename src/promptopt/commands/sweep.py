@@ -67,12 +67,24 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
 
 
 def _print_point(winner: Finalist, out: Console) -> None:
-    point, certificate = winner.operating_point, winner.operation.certificate
+    point, certificate, band = winner.operating_point, winner.operation.certificate, winner.operation.band
     if certificate is not None and certificate.feasible:
         out.print(
             f"Certified on the calibration split: {certificate.kind} of at least {certificate.floor:g} on new cases, "
             f"with confidence {1 - certificate.delta:g} ({certificate.misses} misses in {certificate.cases})."
         )
+    elif band is not None:
+        out.print(
+            f"People judge the scores between {'0' if band.low is None else f'{band.low:.4g}'} and "
+            f"{'1' if band.high is None else f'{band.high:.4g}'} (before calibration): "
+            f"{escape(with_interval(band.escalated))} of independent calibration cases."
+        )
+        what = {"recall": "violations that are flagged or sent to people", "precision": "flagged cases that violate"}
+        for end in (band.recall, band.precision):
+            if end.feasible:
+                out.print(f"Certified: {end.floor:.0%} {what[end.kind]}, with confidence {1 - end.delta:g}.")
+            else:
+                out.print(f"Not certified: {escape(end.note)}.")
     elif not point.feasible:
         lacking = "its criterion" if certificate is None else "its certificate"
         out.print(f"The winner misses {lacking} on the calibration split: {escape(point.note)}.")

@@ -21,7 +21,7 @@ from promptopt.metrics.counts import (
     recall_at_precision_of,
 )
 
-Criterion = Literal["recall_at_precision", "f1", "certified_recall", "certified_precision"]
+Criterion = Literal["recall_at_precision", "f1", "certified_recall", "certified_precision", "band"]
 _UNFITTED_THRESHOLD = 0.5
 
 

@@ -48,6 +48,7 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         procedure=winner.procedure,
         calibration=winner.operation.calibrator,
         certificate=winner.operation.certificate,
+        band=winner.operation.band,
         operating_point=winner.operating_point,
         policy=PolicyRecord(
             title=workspace.policy.title, version=workspace.policy.version, digest=workspace.policy.digest

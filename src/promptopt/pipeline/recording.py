@@ -154,6 +154,7 @@ class SweepRecorder:
             {
                 "calibrator": _dumped(finalist.operation.calibrator),
                 "certificate": _dumped(finalist.operation.certificate),
+                "band": _dumped(finalist.operation.band),
                 "operating_point": finalist.operating_point.model_dump(),
                 "reports": {split.value: report.model_dump() for split, report in finalist.reports.items()},
             },

@@ -11,6 +11,7 @@ from promptopt.core.candidate import Choice
 from promptopt.core.case import Split
 from promptopt.core.model import FrozenModel
 from promptopt.errors import UserError
+from promptopt.metrics.bands import Band
 from promptopt.metrics.certificates import Certificate
 from promptopt.metrics.intervals import Interval
 from promptopt.pipeline.files import write_text
@@ -32,6 +33,7 @@ class CandidateSummary(FrozenModel):
         threshold: On calibrated scores.
         feasible: Whether the threshold keeps what was asked for on the calibration split.
         certificate: What is certain about it, or why nothing is; None where none was asked for.
+        band: Scores that go to people, before calibration; None where there is no band.
         reports: What it scores, by split.
     """
 
@@ -43,6 +45,7 @@ class CandidateSummary(FrozenModel):
     threshold: float
     feasible: bool
     certificate: Certificate | None = None
+    band: Band | None = None
     reports: dict[Split, SplitReport]
 
 
@@ -180,5 +183,6 @@ def _candidate(finalist: Finalist) -> CandidateSummary:
         threshold=finalist.operating_point.threshold,
         feasible=finalist.operating_point.feasible,
         certificate=finalist.operation.certificate,
+        band=finalist.operation.band,
         reports=finalist.reports,
     )

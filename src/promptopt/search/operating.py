@@ -20,14 +20,15 @@ from promptopt.core.digest import digest_text
 from promptopt.core.model import FrozenModel
 from promptopt.errors import GoldenSetError, UserError
 from promptopt.metrics.arrays import BoolArray, FloatArray
+from promptopt.metrics.bands import Band, choose_band
 from promptopt.metrics.calibration import PlattCalibrator, fit_platt
 from promptopt.metrics.calibrator_choice import choose_by_log_loss
 from promptopt.metrics.certificates import Certificate, certify_precision, certify_recall
 from promptopt.metrics.isotonic import Calibrator, fit_isotonic
-from promptopt.metrics.operating_point import OperatingPoint, choose_threshold, confusion
+from promptopt.metrics.operating_point import Criterion, OperatingPoint, choose_threshold, confusion
 from promptopt.search.evaluation import Evaluation
 
-PointCriterion = Literal["recall_at_precision", "f1", "certified_recall", "certified_precision"]
+PointCriterion = Literal["recall_at_precision", "f1", "certified_recall", "certified_precision", "band"]
 _CLIP = 1e-6  # scores nearer to 0 or 1 are one and the same to Platt's calibration
 
 
@@ -38,7 +39,8 @@ class OperatingPointConfig(FrozenModel):
         criterion: ``recall_at_precision``: the highest recall at ``objective.precision_floor``. ``f1``: the highest
             F1. ``certified_recall``: the strictest threshold whose recall is at least ``recall_floor`` with confidence
             ``1 - delta`` on new cases (Learn-then-Test). ``certified_precision``: the most permissive one whose
-            precision is at least ``objective.precision_floor`` with that confidence.
+            precision is at least ``objective.precision_floor`` with that confidence. ``band``: both at once, with
+            people for the scores in between; an end that cannot be certified leaves its side to people.
         recall_floor: Recall to certify.
         delta: Probability that a certificate does not hold.
         domains: So many domains share ``delta``, so that all their certificates hold together.
@@ -57,7 +59,7 @@ class OperatingPointConfig(FrozenModel):
     @property
     def certified(self) -> bool:
         """Whether a certificate is asked for."""
-        return self.criterion in ("certified_recall", "certified_precision")
+        return self.criterion in ("certified_recall", "certified_precision", "band")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +70,13 @@ class Operation:
         calibrator: From scores to probabilities; None leaves them as they are.
         point: The threshold on probabilities.
         certificate: What is certain about it, on the scale of scores, or why nothing is; None where none was asked for.
+        band: Scores between its ends go to people; on the scale of scores.
     """
 
     calibrator: Calibrator | None
     point: OperatingPoint
     certificate: Certificate | None
+    band: Band | None = None
 
     def probabilities(self, scores: FloatArray) -> FloatArray:
         """Calibrated probabilities of violation; NaN stays NaN."""
@@ -102,17 +106,21 @@ def fit_operation(calibration: Evaluation, config: OperatingPointConfig, precisi
     point = choose_threshold(labels, probabilities, criterion, precision_floor)
     if not certified:
         return Operation(calibrator, point, None)
+    if config.criterion == "band":
+        return _banded(calibration, config, precision_floor, Operation(calibrator, point, None))
     certificate = _certify(calibration, config, precision_floor)
     if certificate.threshold is None:
         if config.require:
-            raise UserError(
-                f"no certified operating point: {certificate.note}",
-                where="search.operating_point",
-                remedy="label more calibration cases, lower the floor, raise delta, or set require=false",
-            )
+            raise _refusal(certificate.note)
         update = {"feasible": False, "note": f"not certified: {certificate.note}"}
         return Operation(calibrator, point.model_copy(update=update), certificate)
-    return _at(certificate.threshold, calibrator, calibration, certificate)
+    kept, point = _at(
+        certificate.threshold,
+        calibrator,
+        calibration,
+        "certified_recall" if certificate.kind == "recall" else "certified_precision",
+    )
+    return Operation(kept, point, certificate)
 
 
 def one_of_each_group(cases: Sequence[GoldenCase]) -> BoolArray:
@@ -159,9 +167,38 @@ def _certify(calibration: Evaluation, config: OperatingPointConfig, precision_fl
     return certify_precision(labels, scores, precision_floor, delta)
 
 
+def _banded(calibration: Evaluation, config: OperatingPointConfig, floor: float, uncertified: Operation) -> Operation:
+    """The band, with the label inside it by the best threshold that contradicts neither end."""
+    kept = one_of_each_group(calibration.cases)
+    labels, scores = calibration.labels, calibration.scores
+    delta = config.delta / config.domains
+    band = choose_band(labels[kept], scores[kept], config.recall_floor, floor, delta)
+    if band.note and config.require:
+        raise _refusal(band.note)
+    if band.low is None and band.high is None:
+        update = {"feasible": False, "note": f"no band: {band.note}"}
+        return Operation(uncertified.calibrator, uncertified.point.model_copy(update=update), None)
+    if band.low is not None and band.high is not None and band.low > band.high:
+        # The upper end keeps both floors: recall only grows below the lower one.
+        band = band.model_copy(update={"low": band.high})
+    threshold = choose_threshold(labels, scores, "recall_at_precision", floor).threshold
+    threshold = float(np.clip(threshold, band.low, band.high))
+    calibrator, point = _at(threshold, uncertified.calibrator, calibration, "band")
+    point = point.model_copy(update={"feasible": not band.note, "note": band.note})
+    return Operation(calibrator, point, None, band)
+
+
+def _refusal(note: str) -> UserError:
+    return UserError(
+        f"no certified operating point: {note}",
+        where="search.operating_point",
+        remedy="label more calibration cases, lower the floor, raise delta, or set require=false",
+    )
+
+
 def _at(
-    threshold: float, calibrator: Calibrator | None, calibration: Evaluation, certificate: Certificate
-) -> Operation:
+    threshold: float, calibrator: Calibrator | None, calibration: Evaluation, criterion: Criterion
+) -> tuple[Calibrator | None, OperatingPoint]:
     """The certified cut on the scale of probabilities; on that of scores where calibration would blur it."""
     sharp = isinstance(calibrator, PlattCalibrator) and calibrator.slope > 0 and _CLIP < threshold < 1 - _CLIP
     kept = calibrator if sharp else None
@@ -170,10 +207,10 @@ def _at(
     found = confusion(calibration.labels, scores, cut)
     point = OperatingPoint(
         threshold=cut,
-        criterion="certified_recall" if certificate.kind == "recall" else "certified_precision",
+        criterion=criterion,
         precision=found.precision,
         recall=found.recall,
         f1=found.f1,
         feasible=True,
     )
-    return Operation(kept, point, certificate)
+    return kept, point
