@@ -26,11 +26,13 @@ bundle_app = typer.Typer(
 )
 golden_app = typer.Typer(help="Bring golden sets in, and look at them.", no_args_is_help=True)
 models_app = typer.Typer(help="Judge models that are ready to use here.", no_args_is_help=True)
+policy_app = typer.Typer(help="A policy: what it asks for, and how judges do at it.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration of a sweep.", no_args_is_help=True)
 bench_app = typer.Typer(no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(golden_app, name="golden")
 app.add_typer(models_app, name="models")
+app.add_typer(policy_app, name="policy")
 app.add_typer(config_app, name="config")
 app.add_typer(bench_app, name="bench")
 
@@ -217,6 +219,48 @@ def config_show(overrides: Overrides = None, as_json: Json = False) -> None:
     from promptopt.commands.config import show
 
     show(overrides or [], as_json)
+
+
+@policy_app.command("cases")
+def policy_cases(
+    policy: Annotated[Path, typer.Argument(help="Policy file.")],
+    target: Annotated[Path, typer.Option("--out", help="JSONL file to write the cases to.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many, in turn from every function.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of obfuscations and of the choice under a limit.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Make functional cases from a policy: contrasts, exceptions, minimal edits, obfuscations. No model is asked."""
+    from promptopt.commands.policy_cases import cases
+
+    cases(policy, target, limit, seed, as_json)
+
+
+@policy_app.command("test")
+def policy_test(
+    policy: Annotated[Path, typer.Argument(help="Policy file.")],
+    bundle: Annotated[Path, typer.Option("--bundle", help="Folder of an exported judge.")],
+    cases: Annotated[
+        Path | None, typer.Option("--cases", help="Cases of `promptopt policy cases`, or golden cases, as JSONL.")
+    ] = None,
+    hatecheck: Annotated[Path | None, typer.Option("--hatecheck", help="HateCheck's all_cases.csv instead.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many cases made from the policy.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the cases made from the policy.")] = 0,
+    report: Annotated[Path | None, typer.Option("--out", help="Write a report to this .html or .md file too.")] = None,
+    minimum: Annotated[
+        float | None,
+        typer.Option("--min-accuracy", min=0, max=1, help="Share of all cases that must get the right verdict."),
+    ] = None,
+    texts: Annotated[bool, typer.Option("--texts", help="Print the texts of wrongly judged cases too.")] = False,
+    any_judge: Annotated[
+        bool, typer.Option("--any-judge", help="Go on when this machine's judge is not the one that was measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Test an exported judge function by function. Exit code 1 when --min-accuracy is not reached."""
+    from promptopt.commands.policy_test import PolicyTestRequest
+    from promptopt.commands.policy_test import test as run
+
+    run(PolicyTestRequest(policy, bundle, cases, hatecheck, limit, seed, report, minimum, texts, any_judge), as_json)
 
 
 @bench_app.callback()
