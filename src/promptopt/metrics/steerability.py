@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from promptopt.core.model import FrozenModel
-from promptopt.metrics.arrays import FloatArray
+from promptopt.metrics.arrays import FloatArray, Measured
 from promptopt.metrics.intervals import Interval, wilson_interval
 
 
@@ -24,7 +24,7 @@ class Steerability(FrozenModel):
     judged: int
     moved: int
     share: Interval
-    mean_change: float
+    mean_change: Measured
 
 
 def steerability(policy: FloatArray, inversion: FloatArray) -> Steerability:
