@@ -122,15 +122,16 @@ def test_next_steps_of_a_sweep_work(ok, show, texts, in_tmp_path):
 
 
 @pytest.mark.parametrize("feasible", [True, False])
-def test_threshold_that_misses_the_precision_floor_is_pointed_out(outcome, feasible):
+def test_threshold_that_misses_its_criterion_is_pointed_out(outcome, feasible):
     winner = outcome.comparison.winner
     point = winner.operating_point.model_copy(update={"feasible": feasible, "note": "nothing reaches it"})
-    comparison = replace(outcome.comparison, winner=replace(winner, operating_point=point))
+    operation = replace(winner.operation, point=point)
+    comparison = replace(outcome.comparison, winner=replace(winner, operation=operation))
     out = Console(width=200, file=io.StringIO())
 
     print_outcome(replace(outcome, comparison=comparison), summarise_sweep(outcome), out)
 
-    said = "The winner misses the precision floor on the calibration split: nothing reaches it." in out.file.getvalue()
+    said = "The winner misses its criterion on the calibration split: nothing reaches it." in out.file.getvalue()
     assert said is not feasible
 
 
