@@ -5,11 +5,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptopt.core.case import Split
-from promptopt.errors import PolicyError
+from promptopt.errors import ConfigError, PolicyError
 from promptopt.policy.model import Policy
 from promptopt.search.candidates import CandidateMaker
 
@@ -152,3 +152,43 @@ def test_a_shape_that_the_policy_does_not_fit_is_refused_at_once(policy, make_sp
     with pytest.raises(PolicyError, match="has 23 clauses"):
         CandidateMaker(large, make_space(), golden.split(Split.SEARCH))
     CandidateMaker(large, make_space(shapes=["direct"]), golden.split(Split.SEARCH))
+
+
+def test_a_written_text_takes_the_place_of_the_choice(maker, policy):
+    candidate = maker.candidate(BASE, {"instruction": "Read it twice.", "policy": "No hate at all."})
+    assert candidate.texts == {"instruction": "Read it twice.", "policy": "No hate at all."}
+    assert maker.program(candidate).lower()[0].messages()[0]["content"] == "Read it twice.\n\nNo hate at all."
+    assert maker.texts(candidate) == candidate.texts
+    assert maker.candidate(BASE, {"instruction": "Read it thrice."}) != maker.candidate(BASE)
+    only = maker.candidate(BASE, {"policy": "No hate at all."})
+    assert maker.texts(only) == {"instruction": "Apply Toy.", "policy": "No hate at all."}
+
+
+def test_a_written_text_that_a_choice_says_is_that_choice(maker, policy):
+    said = {"instruction": "Report all.", "policy": f"Policy: Toy\n{policy.summary}\n"}
+    assert maker.candidate(BASE | {"policy": "full"}, said) == maker.candidate(BASE | {"instruction": "strict"})
+    assert maker.candidate(BASE, {"policy": " "}) == maker.candidate(BASE | {"policy": "none"})
+
+
+INSTRUCTIONS = st.sampled_from(["Apply Toy.", "Report all.", "Something else."])
+POLICIES = st.sampled_from(["Policy: Toy\nNo hate, no threats.", "", "Hate nobody."])
+TEXTS = st.fixed_dictionaries({}, optional={"instruction": INSTRUCTIONS, "policy": POLICIES})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_written_or_chosen_equal_prompts_are_one_candidate(maker, make_space, data):
+    """Close pairs, so that equal prompts come up often."""
+    dimensions = make_space().dimensions
+    first = {name: data.draw(st.sampled_from(choices)) for name, choices in dimensions.items()}
+    changes = data.draw(st.sets(st.sampled_from(sorted(first)), max_size=2))
+    second = first | {name: data.draw(st.sampled_from(dimensions[name])) for name in sorted(changes)}
+    one, two = (maker.candidate(point, data.draw(TEXTS)) for point in (first, second))
+    assert (one == two) == (_meaning(maker.program(one)) == _meaning(maker.program(two)))
+
+
+def test_a_text_for_an_unknown_component_is_refused(maker):
+    with pytest.raises(ConfigError, match="there is no component 'tone'; choose from instruction, policy"):
+        maker.candidate(BASE, {"tone": "calm"})
+    with pytest.raises(ConfigError, match="the written instruction is empty"):
+        maker.candidate(BASE, {"instruction": " "})

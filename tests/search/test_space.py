@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -54,6 +54,40 @@ def test_another_order_of_choices_is_another_space(make_space, names):
     listed = make_space(instructions=texts, seed={})
     space = make_space(instructions={name: texts[name] for name in names}, seed={})
     assert (space.digest == listed.digest) == (names == list(texts))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_only_dimensions_that_matter_are_asked_for_in_their_order(make_space, data):
+    space = make_space(clause_orders=["file", "severity"], seed={"policy": "full", "demo_count": 2})
+    asked = {}
+
+    def suggest(name, choices):
+        assert choices == space.dimensions[name]
+        asked[name] = data.draw(st.sampled_from(choices))
+        return asked[name]
+
+    point = space.suggest(suggest)
+    assert list(point) == list(space.dimensions)
+    assert set(asked) == space.active(point)
+    assert list(asked) == [name for name in space.dimensions if name in asked]
+    assert point == {**space.seed_point(), **asked}
+
+
+@pytest.mark.parametrize(
+    ("choice", "inactive"),
+    [
+        ({"shape": "direct"}, {"aggregate"}),
+        ({"demo_count": 0}, {"demo_choice", "demo_order", "demo_draw"}),
+        ({"policy": "summary"}, {"clause_order"}),
+        ({"policy": "none"}, {"clause_order"}),
+    ],
+)
+def test_a_dimension_counts_only_where_others_let_it(make_space, choice, inactive):
+    space = make_space(clause_orders=["file", "severity"])
+    everything = {**space.seed_point(), "shape": "checklist", "demo_count": 2, "policy": "full"}
+    assert space.active(everything) == set(space.dimensions)
+    assert space.active({**everything, **choice}) == set(space.dimensions) - inactive
 
 
 @pytest.mark.parametrize("program", ["all", "direct"])

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.case import GoldenCase
+from promptopt.errors import ConfigError
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Procedure
-from promptopt.policy.rendering import RenderOptions, lists_clauses, render_policy
+from promptopt.policy.rendering import RenderOptions, render_policy
 from promptopt.programs.lowering import Demonstration
 from promptopt.programs.program import JudgementProgram
 from promptopt.programs.prompt_format import PromptFormat
 from promptopt.search.demonstrations import boundary_cases, choose_demos
 from promptopt.search.dimensions import find_dimension
 from promptopt.search.dimensions.base import PromptDraft
-from promptopt.search.space import DEMO_DIMENSIONS, LISTING, SearchSpace
+from promptopt.search.space import DEMO_DIMENSIONS, LISTING, WRITTEN, SearchSpace
 
 
 class CandidateMaker:
@@ -41,7 +41,20 @@ class CandidateMaker:
         self._questions = {shape: len(Procedure.of(policy, shape).questions) for shape in space.shapes}
 
     def candidate(self, point: Mapping[str, Choice], texts: Mapping[str, str] | None = None) -> Candidate:
-        """The candidate at a point; points that come to one prompt and one procedure give one candidate."""
+        """The candidate at a point; points that come to one prompt and one procedure give one candidate.
+
+        Args:
+            point: A choice for every dimension of the space.
+            texts: Component (``instruction``, ``policy``) to a text written in place of its choice. One that a choice
+                of the space says too becomes that choice.
+
+        Returns:
+            The candidate, with the active dimensions only and the first of choices that mean the same. The choice of
+            a component with a written text is ``written``.
+
+        Raises:
+            ConfigError: ``texts`` names another component, or its instruction is empty.
+        """
         demos = choose_demos(
             tuple((self._boundary if point["demo_choice"] == "boundary" else self._pool).values()),
             int(point["demo_count"]),
@@ -49,36 +62,52 @@ class CandidateMaker:
             point["demo_order"],  # type: ignore[arg-type]
             int(point["demo_draw"]),
         )
+        said, written = self._said(point, texts or {})
+        point = {**point, **said}
         active = self._space.active(point) - DEMO_DIMENSIONS
         choices = {name: choice for name, choice in point.items() if name in active}
-        if "policy" not in (texts or {}):
-            choices = self._first_alike(choices)
-        means: dict[str, Callable[[Any], object]] = {
-            "instruction": self._instruction,
-            "labels": lambda name: self._words(name, choices),
-        }
-        for name, meaning in means.items():
-            alike = (c for c in self._space.dimensions[name] if meaning(c) == meaning(choices[name]))
-            choices[name] = next(alike)
-        return Candidate(choices=choices, demos=tuple(case.id for case in demos), texts=dict(texts or {}))
+        choices["labels"] = self._first_alike("labels", choices, lambda name: self._words(name, choices))
+        draft = self._draft(choices, written)
+        for name in self._extra(choices):
+            change = partial(find_dimension(name).change, draft)
+            choices[name] = self._first_alike(name, choices, change)
+            draft = change(choices[name])
+        return Candidate(choices=choices, demos=tuple(case.id for case in demos), texts=written)
 
-    def _first_alike(self, choices: dict[str, Choice]) -> dict[str, Choice]:
-        """The choices with the first way of rendering the policy that has the same text."""
-        rest = {name: choice for name, choice in choices.items() if name != "policy" and name not in LISTING}
-        return {**rest, **self._renderings[self._rendered(choices)]}
+    def _said(self, point: Mapping[str, Choice], texts: Mapping[str, str]) -> tuple[dict[str, Choice], dict[str, str]]:
+        """The first choices that say what instruction and policy are to say, and the texts that no choice says."""
+        for name in texts:
+            if name not in self._sayings:
+                remedy = f"choose from {', '.join(self._sayings)}"
+                raise ConfigError(f"there is no component {name!r}", where="texts of a candidate", remedy=remedy)
+        if not texts.get("instruction", "?").strip():
+            remedy = "write one, or leave it to the choice"
+            raise ConfigError("the written instruction is empty", where="texts of a candidate", remedy=remedy)
+        choices: dict[str, Choice] = {}
+        written: dict[str, str] = {}
+        for name, sayings in self._sayings.items():
+            text = texts[name].strip() if name in texts else self._text(name, point)
+            choices.update(sayings.get(text, {name: WRITTEN}))
+            if text not in sayings:
+                written[name] = text
+        return choices, written
 
     @cached_property
-    def _renderings(self) -> dict[str, dict[str, Choice]]:
-        """Text of the policy to the first choices that come to it."""
+    def _sayings(self) -> dict[str, dict[str, dict[str, Choice]]]:
+        """Component to text to the first choices that come to it."""
         dimensions = self._space.dimensions
-        names = ["policy", *(name for name in LISTING if name in dimensions)]
-        found: dict[str, dict[str, Choice]] = {}
-        for combination in itertools.product(*(dimensions[name] for name in names)):
-            choices = dict(zip(names, combination, strict=True))
-            if not lists_clauses(choices["policy"]):  # type: ignore[arg-type]
-                choices = {"policy": choices["policy"]}
-            found.setdefault(self._rendered(choices), choices)
+        found: dict[str, dict[str, dict[str, Choice]]] = {}
+        for component, options in {"instruction": (), "policy": tuple(LISTING)}.items():
+            names = [component, *(name for name in options if name in dimensions)]
+            found[component] = {}
+            for combination in itertools.product(*(dimensions[name] for name in names)):
+                choices = dict(zip(names, combination, strict=True))
+                found[component].setdefault(self._text(component, choices), choices)
         return found
+
+    def _first_alike(self, name: str, choices: Mapping[str, Choice], meaning: Callable[[Choice], object]) -> Choice:
+        meant = meaning(choices[name])
+        return next(choice for choice in self._space.dimensions[name] if meaning(choice) == meant)
 
     def questions(self, candidate: Candidate) -> int:
         """How many questions a candidate asks about each case."""
@@ -92,13 +121,9 @@ class CandidateMaker:
     def program(self, candidate: Candidate) -> JudgementProgram:
         """The program that a candidate stands for."""
         choices = candidate.choices
-        yes, no = self._words(choices["labels"], choices)
-        layout = PromptFormat(yes=yes, no=no, quoting=choices["quoting"], placement=choices["placement"])
-        texts = self.texts(candidate)
-        draft = PromptDraft(texts["instruction"], texts["policy"], layout)
-        for name in self._space.extra:
-            if name in choices:
-                draft = find_dimension(name).change(draft, choices[name])
+        draft = self._draft(choices, candidate.texts)
+        for name in self._extra(choices):
+            draft = find_dimension(name).change(draft, choices[name])
         procedure = Procedure.of(
             self._policy,
             choices["shape"],  # type: ignore[arg-type]
@@ -111,9 +136,24 @@ class CandidateMaker:
 
     def texts(self, candidate: Candidate) -> dict[str, str]:
         """The texts of a candidate's components: what was written for it, else what its choices say."""
-        choices = candidate.choices
-        said = {"instruction": self._instruction(choices["instruction"]), "policy": self._rendered(choices)}
-        return {**said, **candidate.texts}
+        return self._texts(candidate.choices, candidate.texts)
+
+    def _texts(self, choices: Mapping[str, Choice], written: Mapping[str, str]) -> dict[str, str]:
+        return {name: written[name] if name in written else self._text(name, choices) for name in self._sayings}
+
+    def _draft(self, choices: Mapping[str, Choice], written: Mapping[str, str]) -> PromptDraft:
+        """What the built-in dimensions make of the prompt."""
+        yes, no = self._words(choices["labels"], choices)
+        layout = PromptFormat(yes=yes, no=no, quoting=choices["quoting"], placement=choices["placement"])
+        texts = self._texts(choices, written)
+        return PromptDraft(texts["instruction"], texts["policy"], self._policy.language, layout)
+
+    def _extra(self, choices: Mapping[str, Choice]) -> list[str]:
+        return [name for name in self._space.extra if name in choices]
+
+    def _text(self, component: str, choices: Mapping[str, Choice]) -> str:
+        """What the choices say in a component."""
+        return self._rendered(choices) if component == "policy" else self._instruction(choices["instruction"])
 
     def _rendered(self, choices: Mapping[str, Choice]) -> str:
         listed = {**LISTING, **{name: choices[name] for name in LISTING if name in choices}}

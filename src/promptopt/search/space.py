@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Literal, Self
@@ -15,8 +15,9 @@ from promptopt.core.model import FrozenModel
 from promptopt.errors import ConfigError
 from promptopt.policy.procedure import Aggregate, Shape
 from promptopt.policy.rendering import ClauseOrder, ClauseSubset, ExceptionPlace, Rendering, lists_clauses
-from promptopt.programs.prompt_format import Placement, Quoting
+from promptopt.programs.prompt_format import Placement, PromptFormat, Quoting
 from promptopt.search.dimensions import find_dimension
+from promptopt.search.dimensions.base import PromptDraft
 
 DemoChoice = Literal["balanced", "clauses", "contrast", "hard", "central", "boundary"]
 DemoOrder = Literal["alternating", "violations_first", "allowed_first"]
@@ -27,6 +28,9 @@ LISTING: Mapping[str, Choice] = MappingProxyType(
     {"clause_subset": "all", "clause_order": "file", "exceptions": "last", "severities": False}
 )
 """What a space that does not vary how clauses are listed takes."""
+WRITTEN = "written"
+"""Choice of a component whose text was written and is none of the space's own."""
+_ANY_DRAFT = PromptDraft("Decide.", "Policy.", "en", PromptFormat())
 
 
 class LabelWords(FrozenModel):
@@ -151,10 +155,26 @@ class SearchSpace(FrozenModel):
             off.add("aggregate")
         if not point["demo_count"]:
             off.update(DEMO_DIMENSIONS - {"demo_count"})
-        if not lists_clauses(point["policy"]):  # type: ignore[arg-type]
+        if point["policy"] == WRITTEN or not lists_clauses(point["policy"]):  # type: ignore[arg-type]
             off.update(LISTING)
         off.update(name for name in self.extra if not find_dimension(name).applies(point))
         return frozenset(self.dimensions) - off
+
+    def suggest(self, suggest: Callable[[str, tuple[Choice, ...]], Choice]) -> dict[str, Choice]:
+        """A point whose choices are asked for one by one, in the order of the dimensions.
+
+        Args:
+            suggest: Given a dimension's name and choices, takes one of them. It is asked only about dimensions that
+                are active under the choices made before.
+
+        Returns:
+            A choice for every dimension; the seed prompt's where none was asked for.
+        """
+        point = self.seed_point()
+        for name, choices in self.dimensions.items():
+            if name in self.active(point):
+                point[name] = suggest(name, choices)
+        return point
 
     @property
     def size(self) -> int:
@@ -170,9 +190,10 @@ class SearchSpace(FrozenModel):
 
     @model_validator(mode="after")
     def _extra_is_known(self) -> Self:
-        for name in self.extra:
+        for name, choices in self.extra.items():
             try:
-                find_dimension(name)
+                for choice in choices:
+                    find_dimension(name).change(_ANY_DRAFT, choice)
             except ConfigError as cause:
                 raise ValueError(f"{cause.what}; {cause.remedy}") from cause
         return self

@@ -2,7 +2,8 @@
 
 :class:`~promptopt.search.candidates.CandidateMaker` makes a draft of the prompt from the built-in dimensions and hands
 it to every further dimension of the space, in the order of the configuration. A dimension depends on the draft and its
-choice alone, so that equal points come to equal prompts; its choice ``none`` leaves the draft as it is.
+choice alone, so that equal points come to equal prompts; its choice ``none`` leaves the draft as it is. Choices that
+make the same of a draft are one candidate.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ class PromptDraft:
     Attributes:
         instruction: Opens the system turn.
         policy: The rendered policy, which follows it; may be empty.
+        language: The policy's language.
         layout: Label words, quoting and placement.
     """
 
     instruction: str
     policy: str
+    language: str
     layout: PromptFormat
 
 
@@ -36,13 +39,16 @@ class Dimension(Protocol):
     name: str
 
     def applies(self, point: Mapping[str, Choice]) -> bool:
-        """Whether it matters at a point; where it does not, all its choices are one candidate."""
+        """Whether it matters at a point; where it does not, all its choices are one candidate.
+
+        Only choices in dimensions before this one may be looked at: the built-in ones and those named before it.
+        """
         ...
 
     def change(self, draft: PromptDraft, choice: Choice) -> PromptDraft:
         """The draft with the choice made.
 
         Raises:
-            ConfigError: It has no such choice.
+            ConfigError: It has no such choice. A space tries all that it names when it is read.
         """
         ...
