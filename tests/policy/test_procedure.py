@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from promptopt.core.case import Label
 from promptopt.errors import PolicyError
 from promptopt.policy.model import Action, Clause, Outcome, Policy, Rule, When
-from promptopt.policy.procedure import DIRECT_QUESTION, MAX_CHECKLIST_CLAUSES, Procedure
+from promptopt.policy.procedure import DIRECT_QUESTION, MAX_CHECKLIST_CLAUSES, Aggregate, Procedure
 from promptopt.policy.routing import every_assignment, first_match
 
 PROBABILITIES = st.floats(0.0, 1.0, allow_nan=False)
@@ -98,7 +99,7 @@ def test_certain_answers_give_exactly_what_the_rules_say(procedure, data):
 def test_an_unanswered_question_leaves_no_score(given_, data):
     procedure, answers = given_
     silent = data.draw(st.sampled_from(list(answers)))
-    for aggregate in ("routing", "strongest"):
+    for aggregate in get_args(Aggregate):
         found = procedure.model_copy(update={"aggregate": aggregate})
         rows = {name: np.array([p, p]) for name, p in answers.items()}
         rows[silent] = np.array([np.nan, answers[silent]])
@@ -110,7 +111,7 @@ def test_an_unanswered_question_leaves_no_score(given_, data):
 
 @pytest.fixture(scope="module")
 def shipped_procedures(shipped_policies):
-    return [Procedure.of(policy, "checklist", a) for policy in shipped_policies for a in ("routing", "strongest")]
+    return [Procedure.of(policy, "checklist", a) for policy in shipped_policies for a in get_args(Aggregate)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -152,6 +153,26 @@ def test_scores_do_not_depend_on_the_batch(shipped_procedures):
 def test_every_assignment_comes_once_the_last_clause_changing_first():
     assert every_assignment(2).tolist() == [[False, False], [False, True], [True, False], [True, True]]
     assert every_assignment(0).shape == (1, 0)
+
+
+def test_noisy_or_adds_up_what_weak_clauses_say(policy):
+    procedure = Procedure.of(policy, "checklist", "noisy_or")
+    answers = dict.fromkeys((c.id for c in policy.clauses), 0.0)
+    assert _score(procedure, answers) == 0.0
+    assert _score(procedure, {**answers, "V1": 0.5}) == pytest.approx(0.5)
+    assert _score(procedure, {**answers, "V1": 0.5, "V2": 0.4}) == pytest.approx(1 - 0.5 * 0.6)
+    assert _score(procedure, {**answers, "V1": 1.0, "V2": 0.4}) == pytest.approx(1.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(answered())
+def test_noisy_or_is_never_below_the_strongest_clause(given_):
+    procedure, answers = given_
+    either, strongest = (
+        _score(procedure.model_copy(update={"aggregate": aggregate}), answers)
+        for aggregate in ("noisy_or", "strongest")
+    )
+    assert strongest - 1e-12 <= either <= 1.0
 
 
 def test_strongest_is_the_strongest_clause_that_nothing_lifts(policy):

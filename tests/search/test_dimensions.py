@@ -12,11 +12,14 @@ from pydantic import ValidationError
 import promptopt.search.dimensions as dimensions
 from promptopt.config import load_config, resolve_path
 from promptopt.core.case import Split
+from promptopt.errors import ConfigError
 from promptopt.golden.reader import read_golden_set
 from promptopt.policy.reader import read_policy
 from promptopt.policy.rendering import RenderOptions, render_policy
+from promptopt.programs.prompt_format import PromptFormat
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.dimensions import find_dimension
+from promptopt.search.dimensions.base import PromptDraft
 
 QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -24,7 +27,8 @@ QUIET = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 @pytest.fixture(scope="module")
 def whole():
     """The widest space that ships, on the abuse domain."""
-    config = load_config(["domain=abuse", "program=all"])
+    extra = ["program.extra.role=[none,lawyer]", "program.extra.label_language=[none,policy,de]"]
+    config = load_config(["domain=abuse", "program=all", *extra])
     policy = read_policy(resolve_path(config.domain.policy))
     golden = read_golden_set(resolve_path(config.golden.path))
     return config.space, policy, CandidateMaker(policy, config.space, golden.split(Split.SEARCH)[:24])
@@ -105,30 +109,120 @@ DIMENSION = Shout()
 """
 
 
-def test_a_dimension_is_one_file(whole, tmp_path, monkeypatch):
-    space, policy, _ = whole
-    (tmp_path / "shout.py").write_text(SHOUT, encoding="utf-8")
-    monkeypatch.setattr(dimensions, "__path__", [*dimensions.__path__, str(tmp_path)])
-    dimensions.known_dimensions.cache_clear()
-    try:
-        wider = type(space).model_validate({**space.model_dump(), "extra": {"shout": ["none", "loud"]}})
-        assert wider.dimensions["shout"] == ("none", "loud")
-        maker = CandidateMaker(policy, wider, [])
-        calm = {**wider.seed_point(), "policy": "titles"}
-        loud = maker.program(maker.candidate({**calm, "shout": "loud"})).lower()[0]
-        assert loud != maker.program(maker.candidate(calm)).lower()[0]
-        assert "VIOLATES:" in loud.segments[0].text
-        silent = {**calm, "policy": "none"}
-        assert maker.candidate({**silent, "shout": "loud"}) == maker.candidate(silent), "it does not apply there"
-    finally:
+@pytest.fixture
+def add_module(tmp_path, monkeypatch):
+    """Puts a module beside those of the package for the time of a test."""
+    added = []
+
+    def add(name, text):
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
         dimensions.known_dimensions.cache_clear()
-        sys.modules.pop("promptopt.search.dimensions.shout", None)
+        added.append(name)
+
+    monkeypatch.setattr(dimensions, "__path__", [*dimensions.__path__, str(tmp_path)])
+    yield add
+    dimensions.known_dimensions.cache_clear()
+    for name in added:
+        sys.modules.pop(f"promptopt.search.dimensions.{name}", None)
 
 
-def test_an_unknown_dimension_is_refused_with_those_there_are(whole):
-    space = whole[0]
-    with pytest.raises(ValidationError, match="there is no dimension 'tone'") as caught:
-        type(space).model_validate({**space.model_dump(), "extra": {"tone": ["calm"]}})
-    assert "reminder" in str(caught.value)
-    with pytest.raises(Exception, match="reminder 'loudly' is unknown"):
-        find_dimension("reminder").change(None, "loudly")
+def _with_extra(space, **extra):
+    return type(space).model_validate({**space.model_dump(), "extra": extra})
+
+
+def test_a_dimension_is_one_file(whole, add_module):
+    space, policy, _ = whole
+    add_module("shout", SHOUT)
+    wider = _with_extra(space, shout=["none", "loud", "louder"])
+    assert wider.dimensions["shout"] == ("none", "loud", "louder")
+    maker = CandidateMaker(policy, wider, [])
+    calm = {**wider.seed_point(), "policy": "titles"}
+    loud = maker.program(maker.candidate({**calm, "shout": "loud"})).lower()[0]
+    assert loud != maker.program(maker.candidate(calm)).lower()[0]
+    assert "VIOLATES:" in loud.segments[0].text
+    assert maker.candidate({**calm, "shout": "louder"}) == maker.candidate(calm), "it makes nothing of this choice"
+    silent = {**calm, "policy": "none"}
+    assert maker.candidate({**silent, "shout": "loud"}) == maker.candidate(silent), "it does not apply there"
+    asked = []
+    wider.suggest(lambda name, choices: asked.append(name) or choices[0])
+    assert "shout" not in asked, "the first rendering is none, under which it does not apply"
+
+
+def test_a_dimension_sees_a_written_policy(whole, add_module):
+    space, policy, _ = whole
+    add_module("shout", SHOUT)
+    maker = CandidateMaker(policy, _with_extra(space, shout=["none", "loud"]), [])
+    point = {**space.seed_point(), "shout": "loud"}
+    texts = {"policy": "No hate."}
+    assert maker.candidate({**point, "policy": "none"}, texts) == maker.candidate({**point, "policy": "full"}, texts)
+    assert "NO HATE." in maker.program(maker.candidate(point, texts)).lower()[0].segments[0].text
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("VALUE = 1", "the module odd holds no DIMENSION"), (SHOUT.replace('"shout"', '"role"'), "'role' like another")],
+)
+def test_a_module_that_keeps_no_contract_is_named(add_module, module, said):
+    add_module("odd", module)
+    with pytest.raises(ConfigError, match=said):
+        find_dimension("role")
+
+
+def test_a_dimension_cannot_take_the_name_of_a_built_in_one(whole, add_module):
+    add_module("quoting", SHOUT.replace('"shout"', '"quoting"'))
+    with pytest.raises(ValidationError, match="'quoting' of `extra` has the name of a built-in one"):
+        _with_extra(whole[0], quoting=["none", "loud"])
+
+
+def test_answer_words_take_the_language_of_the_policy(whole):
+    space, policy, _ = whole
+    german = policy.model_copy(update={"language": "de-AT"})
+    space = _with_extra(space, label_language=["none", "policy", "zh"])
+
+    def labels(policy, **choices):
+        maker = CandidateMaker(policy, space, [])
+        return maker.program(maker.candidate({**space.seed_point(), **choices})).lower()[0].labels
+
+    assert labels(german) == ("yes", "no")
+    assert labels(german, label_language="policy") == ("ja", "nein")
+    assert labels(german, label_language="policy", labels="true_false") == ("wahr", "falsch")
+    assert labels(policy, label_language="policy") == ("yes", "no"), "the policy is English"
+    assert labels(policy, label_language="zh") == ("是", "否")
+
+
+@pytest.mark.parametrize("language", ["de", "es", "fr", "zh"])
+def test_translations_are_pairs_of_their_own(language):
+    pairs = [(w.violation, w.allowed) for w in load_config(["program=all"]).program.label_words.values()]
+    drafts = [PromptDraft("i", "p", language, PromptFormat(yes=yes, no=no)) for yes, no in [*pairs, ("Yes", "No")]]
+    change = find_dimension("label_language").change
+    translated = [change(draft, "policy").layout for draft in drafts]
+    assert len({(layout.yes, layout.no) for layout in translated[: len(pairs)]}) == len(pairs)
+    for draft, layout in zip(drafts, translated, strict=True):
+        assert (layout.yes, layout.no) != (draft.layout.yes, draft.layout.no)
+        assert PromptFormat.model_validate(layout.model_dump()) == layout
+    odd = PromptDraft("i", "p", language, PromptFormat(yes="aye", no="nay"))
+    assert change(odd, "policy") == odd
+
+
+def test_a_role_opens_the_instruction(whole):
+    space, _, maker = whole
+    candidate = maker.candidate({**space.seed_point(), "role": "lawyer"})
+    opening = maker.program(candidate).lower()[0].messages()[0]["content"]
+    plain = maker.program(maker.candidate(space.seed_point())).lower()[0].messages()[0]["content"]
+    assert opening == f"You read a policy as a lawyer reads a contract. {plain}"
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({"tone": ["calm"]}, "there is no dimension 'tone'; choose from label_language, reminder, role"),
+        ({"reminder": ["none", "loudly"]}, "reminder 'loudly' is unknown; use none, exceptions"),
+        ({"role": ["judge"]}, "role 'judge' is unknown; use none, moderator"),
+        ({"label_language": ["xx"]}, "label_language 'xx' is unknown; use none, policy, de"),
+        ({"reminder": []}, "dimension 'reminder' needs distinct choices, found []"),
+    ],
+)
+def test_a_mistake_in_extra_is_said_when_the_space_is_read(whole, extra, said):
+    with pytest.raises(ValidationError) as caught:
+        _with_extra(whole[0], **extra)
+    assert said in str(caught.value)

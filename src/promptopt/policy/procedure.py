@@ -28,7 +28,7 @@ _APPLIES = 0.5
 _ROWS_AT_A_TIME = 256
 
 Shape = Literal["direct", "checklist"]
-Aggregate = Literal["routing", "strongest"]
+Aggregate = Literal["routing", "strongest", "noisy_or"]
 
 
 class Procedure(FrozenModel):
@@ -41,7 +41,8 @@ class Procedure(FrozenModel):
         routing: The policy's rules, first match wins.
         aggregate: How a checklist's answers become one probability: ``routing`` is the exact probability that the
             rules conclude a violation if each clause applied independently with its measured probability;
-            ``strongest`` is the largest p(clause) * (1 - p(strongest exception that lifts it)).
+            ``strongest`` is the largest p(clause) * (1 - p(strongest exception that lifts it)); ``noisy_or`` is one
+            minus the product of one minus each of these, so that several weak clauses add up.
     """
 
     shape: Shape
@@ -94,7 +95,7 @@ class Procedure(FrozenModel):
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
         if self.shape == "direct":
             return np.asarray(table[:, 0])
-        scores = self._routed(table) if self.aggregate == "routing" else self._contributions(table).max(axis=1)
+        scores = self._routed(table) if self.aggregate == "routing" else self._joined(self._contributions(table))
         return np.where(np.isnan(table).any(axis=1), np.nan, scores)
 
     def verdict(self, answers: Mapping[str, float], score: float, threshold: float) -> Verdict:
@@ -148,6 +149,14 @@ class Procedure(FrozenModel):
             without, applying = np.split(values, 2, axis=1)
             values = without + column[:, np.newaxis] * (applying - without)
         return np.asarray(np.clip(values[:, 0], 0.0, 1.0))
+
+    def _joined(self, contributions: FloatArray) -> FloatArray:
+        if self.aggregate == "strongest":
+            return np.asarray(contributions.max(axis=1))
+        none_applies = np.ones(len(contributions))
+        for column in contributions.T:  # one at a time: a reduction may multiply in another order for another batch
+            none_applies = none_applies * (1 - column)
+        return 1 - none_applies
 
     def _contributions(self, table: FloatArray) -> FloatArray:
         """p(clause) * (1 - p(strongest exception)) for each violating clause; float64 of shape (cases, violating)."""

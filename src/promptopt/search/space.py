@@ -131,7 +131,7 @@ class SearchSpace(FrozenModel):
             "exceptions": self.exceptions,
             "severities": self.severities,
         }
-        return {
+        built_in: dict[str, tuple[Choice, ...]] = {
             "shape": self.shapes,
             "aggregate": self.aggregates,
             "policy": self.policies,
@@ -145,8 +145,11 @@ class SearchSpace(FrozenModel):
             "demo_draw": tuple(range(self.demos.draws)),
             # What nobody varies is not proposed, so that spaces from before it existed keep their proposals.
             **{name: choices for name, choices in listing.items() if choices != (LISTING[name],)},
-            **{name: choices for name, choices in self.extra.items() if choices != ("none",)},
         }
+        extra = {name: choices for name, choices in self.extra.items() if choices != ("none",)}
+        if taken := extra.keys() & (built_in.keys() | LISTING.keys()):
+            raise ValueError(f"the dimension {min(taken)!r} of `extra` has the name of a built-in one; rename it")
+        return {**built_in, **extra}
 
     def active(self, point: Mapping[str, Choice]) -> frozenset[str]:
         """The dimensions that matter at a point; all choices in the others come to one candidate."""

@@ -16,12 +16,26 @@ from promptopt.search.dimensions.base import Dimension
 
 @cache
 def known_dimensions() -> dict[str, Dimension]:
-    """Every dimension of this package by name."""
+    """Every dimension of this package by name.
+
+    Raises:
+        ConfigError: A module holds no ``DIMENSION``, or one whose name is taken.
+    """
     found: dict[str, Dimension] = {}
-    for module in pkgutil.iter_modules(__path__):
-        if module.name != "base":
-            dimension: Dimension = import_module(f"{__name__}.{module.name}").DIMENSION
-            found[dimension.name] = dimension
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        if module == "base" or module.startswith("_"):
+            continue
+        dimension: Dimension | None = getattr(import_module(f"{__name__}.{module}"), "DIMENSION", None)
+        if dimension is None or dimension.name in found:
+            fault = (
+                "holds no DIMENSION" if dimension is None else f"names its dimension {dimension.name!r} like another"
+            )
+            raise ConfigError(
+                f"the module {module} {fault}",
+                where="promptopt/search/dimensions",
+                remedy="see base.py, or let the module's name begin with _",
+            )
+        found[dimension.name] = dimension
     return found
 
 

@@ -3,7 +3,8 @@
 :class:`~promptopt.search.candidates.CandidateMaker` makes a draft of the prompt from the built-in dimensions and hands
 it to every further dimension of the space, in the order of the configuration. A dimension depends on the draft and its
 choice alone, so that equal points come to equal prompts; its choice ``none`` leaves the draft as it is. Choices that
-make the same of a draft are one candidate.
+make the same of a draft are one candidate. (Where two dimensions happen to write the same words, two candidates remain;
+the score store still judges their prompt once.)
 """
 
 from __future__ import annotations
