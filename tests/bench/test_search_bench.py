@@ -40,7 +40,7 @@ def test_every_cell_is_run_once_and_found_again(plan, tmp_path):
     cells = run_search_bench(plan, told.append)
     assert [(c.seed, c.method) for c in cells] == [(s, m) for s in (0, 1) for m in METHODS]
     assert all(c.judgements <= 250 for c in cells)
-    assert {c.case_digests for c in cells} == {cells[0].case_digests}, "one test for all methods and seeds"
+    assert {c.test for c in cells} == {cells[0].test}, "one test for all methods and seeds"
     assert len(cells[0].scores) == 40
     assert run_search_bench(plan, told.append) == cells
     assert len(told) == 1 + len(cells), "the second time there was nothing to run"
@@ -70,7 +70,7 @@ def _cell(method, seed, quality):
     return SearchCell(
         task="t", method=method, seed=seed, settings="s", prompts=("p",), judgements=10, tokens=5, generations=0,
         seconds=2.0, engine_seconds=1.9, fresh=10, search_auprc=0.9, auprc=0.5, precision=0.8, recall=0.7, f1=0.75,
-        unjudged=0, case_digests=tuple(map(str, range(200))), groups=tuple(str(i // 2) for i in range(200)),
+        unjudged=0, test="t", groups=tuple(str(i // 2) for i in range(200)),
         labels=tuple(labels.tolist()), scores=tuple(scores.tolist()),
     )  # fmt: skip
 

@@ -33,6 +33,7 @@ from promptopt.search.judging import StoredJudge
 from promptopt.search.openings import OpeningRecord
 
 CELLS = "cells"
+_SEARCH = {"objective", "racing", "sampler", "proposers", "demo_pool"}
 
 
 class SearchCell(FrozenModel):
@@ -56,8 +57,8 @@ class SearchCell(FrozenModel):
         recall: Likewise.
         f1: Likewise.
         unjudged: Test cases without a verdict.
-        case_digests: Test cases, for pairing.
-        groups: Their groups.
+        test: Digest of the test cases and their order, for pairing.
+        groups: Groups of the test cases.
         labels: True for a violation.
         scores: Probability of violation on each test case; NaN where unjudged.
     """
@@ -79,7 +80,7 @@ class SearchCell(FrozenModel):
     recall: Measured
     f1: Measured
     unjudged: int
-    case_digests: tuple[str, ...]
+    test: str
     groups: tuple[str, ...]
     labels: tuple[bool, ...]
     scores: tuple[Measured, ...]
@@ -211,10 +212,10 @@ class _Bench:
             recall=found.recall,
             f1=found.f1,
             unjudged=int(np.isnan(test).sum()),
-            case_digests=tuple(case.digest for case in task.test),
+            test=digest_data([case.digest for case in task.test]),
             groups=tuple(case.group for case in task.test),
             labels=tuple(bool(label) for label in test_labels),
-            scores=tuple(float(score) for score in test),
+            scores=tuple(round(float(score), 7) for score in test),
         )
 
 
@@ -228,7 +229,7 @@ def _settings(task: OpenTask, file: TaskFile) -> str:
             "golden": task.golden.digest,
             "space": config.space.digest,
             "judge": config.judge.model_dump(mode="json"),
-            "search": config.search.model_dump(mode="json"),
+            "search": config.search.model_dump(mode="json", include=_SEARCH),
         }
     )
 

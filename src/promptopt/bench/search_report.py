@@ -13,7 +13,7 @@ from promptopt.bench.search_bench import SearchCell
 from promptopt.bench.search_summary import SearchBenchSummary
 
 ROWS_FILE, SUMMARY_FILE, PAGE_FILE = "rows.csv", "result.json", "report.html"
-_LONG = ("case_digests", "groups", "labels", "scores", "prompts", "settings")
+_LONG = ("test", "groups", "labels", "scores", "prompts", "settings")
 # Okabe and Ito's colours, which people with any colour vision tell apart.
 _COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#8C8C8C", "#000000")
 
