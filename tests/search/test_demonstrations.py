@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptopt.core.case import CaseKind
-from promptopt.search.demonstrations import choose_demos
+from promptopt.policy.model import Policy
+from promptopt.search.demonstrations import boundary_cases, choose_demos
 from promptopt.search.space import DemoChoice, DemoOrder
 
 CHOICES = st.sampled_from(get_args(DemoChoice))
@@ -79,3 +80,27 @@ def test_hard_negatives_come_first(make_case):
 def test_draws_differ(make_case):
     pool = [make_case(i, i % 2 == 0) for i in range(20)]
     assert len({choose_demos(pool, 4, "balanced", "alternating", seed) for seed in range(10)}) > 5
+
+
+def test_central_cases_are_those_most_like_the_rest_of_their_label(make_case):
+    pool = [make_case(i, True, text=f"they should all leave this town {word}") for i, word in enumerate("abc")]
+    pool += [make_case(7, True, text="zzzz qqqq xxxx"), make_case(8, False, text="a kind word"), make_case(9, False)]
+    for seed in range(5):
+        shown = choose_demos(pool, 6, "central", "violations_first", seed)
+        assert shown[3].id == "c007", "the odd one out comes last of the violations"
+
+
+def test_boundary_cases_say_what_the_policy_says(policy):
+    example = {"text": "on the line", "why": "because"}
+    examples = [{**example, "label": "violation", "clause": "V2"}, {**example, "label": "allowed"}]
+    data = {**policy.model_dump(mode="json"), "boundary_examples": examples}
+    first, second = boundary_cases(Policy.model_validate(data))
+    assert (first.id, first.text, first.clause, first.severity, first.is_violation) == (
+        "boundary-1",
+        "on the line",
+        "V2",
+        3,
+        True,
+    )
+    assert (second.id, second.severity, second.is_violation) == ("boundary-2", 0, False)
+    assert boundary_cases(policy) == ()
