@@ -9,6 +9,7 @@ import pytest
 
 from promptopt.bench.search_methods import OWN, make_method, method_names
 from promptopt.core.case import Split
+from promptopt.engines.base import Generation
 from promptopt.engines.fake import FakeEngine
 from promptopt.errors import ConfigError
 from promptopt.metrics.ranking import average_precision
@@ -55,6 +56,22 @@ def test_searches_find_better_than_the_seed_prompt(name, make_task):
         return average_precision(labels, free.scores(program.lower(), program.procedure, task.cases))
 
     assert auprc(found) > auprc(task.seed_program())
+
+
+class SilentEngine(FakeEngine):
+    """Writes nothing."""
+
+    def generate(self, requests):
+        return [Generation("", 0, "failed", "out of memory") for _ in requests]
+
+
+def test_capo_ends_where_its_children_are_what_was_judged(make_task):
+    task = make_task(10_000, 0)
+    task.meter.engine = SilentEngine()
+    without = SearchTask(task.policy, task.space, task.maker, (), task.cases, task.meter, 0)
+    program = make_method("capo", RACES).search(without)
+    assert 0 < without.meter.spent < 10_000
+    assert program.lower()
 
 
 def test_a_method_that_does_not_exist_is_named():

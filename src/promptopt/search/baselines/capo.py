@@ -25,6 +25,7 @@ _POPULATION, _CHILDREN = 6, 4
 _BLOCK, _MOST_BLOCKS = 30, 10
 _ALPHA, _LENGTH_PENALTY = 0.2, 0.05
 _MOST_DEMONSTRATIONS = 5
+_IDLE = 10  # generations in a row that cost nothing
 _TOKENS, _MOST_CHARACTERS = 64, 600
 _CROSS = (
     "Two instructions for the same task follow. Write one new instruction that joins the best of both. Answer with the "
@@ -72,14 +73,17 @@ class _Run:
         self._population: list[_Member] = []
 
     def evolve(self) -> None:
-        """Generations until the budget ends them."""
+        """Generations until the budget ends them, or children no longer differ from what was judged."""
         title = self._task.policy.title
         texts = [text.strip().replace("{title}", title) for text in self._task.space.instructions.values()]
         texts = (texts + self._rewritten(texts))[:_POPULATION] if len(texts) < _POPULATION else texts[:_POPULATION]
         self._population = [_Member(text, self._demonstrations(())) for text in texts]
         self._population = self._race(self._population, _POPULATION)
-        while True:
+        idle = 0
+        while idle < _IDLE:
+            before = self._task.meter.spent
             self._population = self._race([*self._population, *self._children()], _POPULATION)
+            idle = 0 if self._task.meter.spent > before else idle + 1
 
     def best(self) -> JudgementProgram:
         """The best member that was judged; the seed prompt when nobody was."""

@@ -1,8 +1,8 @@
 """What DSPy's optimisers need to work on a judgement program through the meter.
 
 DSPy evaluates a program one example at a time. Here each evaluation is first scored in one batch, so that the examples
-then find their scores waiting: the numbers are the same and come several times faster, and a spent budget ends the
-optimiser at once instead of counting as wrong answers.
+then find their scores waiting: the numbers are the same and come several times faster. A spent budget ends GEPA and
+ReAnchor at once; MIPROv2 takes a refused evaluation for a score of 0 and goes on to those that it can still afford.
 """
 
 from __future__ import annotations
