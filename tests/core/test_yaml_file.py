@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from promptopt.core.addresses import without_credentials
 from promptopt.core.model import FrozenModel
-from promptopt.core.yaml_file import MAX_YAML_BYTES, explain_validation, read_yaml
+from promptopt.core.yaml_file import MAX_DEPTH, MAX_YAML_BYTES, explain_validation, read_yaml, read_yaml_file
 from promptopt.errors import ConfigError, PolicyError
 
 
@@ -52,6 +52,39 @@ def test_a_bomb_of_aliases_is_refused_before_it_grows(tmp_path):
     message = _refused(tmp_path, "\n".join(lines))
     assert "aliases are not allowed" in message
     assert ".yaml:2:" in message, "the line of the first alias"
+
+
+def test_nesting_is_bounded_and_the_line_is_named(tmp_path):
+    deep = "a:\n" + "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    message = _refused(tmp_path, deep)
+    assert "nested too deeply" in message
+    assert ".yaml:2:" in message
+    assert read_yaml(_write(tmp_path, "a: " + "[" * 20 + "]" * 20), PolicyError)["a"]
+
+
+def test_every_value_knows_its_line(tmp_path):
+    text = "name: n\nlist:\n  - id: one\n    note: >-\n      folded\n      text\n  - {id: two, more: [1,\n      2]}\n"
+    read = read_yaml_file(_write(tmp_path, text), PolicyError)
+    assert read.data["list"][0] == {"id": "one", "note": "folded text"}
+    places = {("name",): 1, ("list",): 2, ("list", 0): 3, ("list", 0, "note"): 4, ("list", 1, "more", 1): 8}
+    assert {place: read.line(place) for place in places} == places
+    assert read.line(("list", 1, "absent", 3)) == 7, "the nearest place above"
+    assert read.line(()) == read.line(("absent",)) == 1
+
+
+def test_size_and_encoding_name_the_line(tmp_path):
+    path = _write(tmp_path, "a: b\n" * 10)
+    with pytest.raises(PolicyError, match="has 50 bytes, more than 20, which line 5 exceeds"):
+        read_yaml_file(path, PolicyError, max_bytes=20)
+    path.write_bytes(b"a: b\nc: \xff\n")
+    with pytest.raises(PolicyError, match=r"file\.yaml:2: byte 8 is not UTF-8"):
+        read_yaml_file(path, PolicyError)
+
+
+def _write(tmp_path, text):
+    path = tmp_path / "file.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path):
