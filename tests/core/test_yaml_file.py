@@ -55,7 +55,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_grows(tmp_path):
 
 
 def test_nesting_is_bounded_and_the_line_is_named(tmp_path):
-    deep = "a:\n" + "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    deep = "a:\n  " + "[" * MAX_DEPTH + "]" * MAX_DEPTH
     message = _refused(tmp_path, deep)
     assert "nested too deeply" in message
     assert ".yaml:2:" in message
