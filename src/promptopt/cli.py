@@ -263,6 +263,26 @@ def policy_test(
     run(PolicyTestRequest(policy, bundle, cases, hatecheck, limit, seed, report, minimum, texts, any_judge), as_json)
 
 
+@policy_app.command("show")
+def policy_show(
+    policy: Annotated[Path, typer.Argument(help="Policy file.")],
+    answers: Annotated[
+        str | None, typer.Option("--answers", help="Follow one case instead: clauses that apply or not, V1=yes,V3=no.")
+    ] = None,
+    rest: Annotated[
+        str | None, typer.Option("--rest", help="yes or no for the clauses that --answers leaves out.")
+    ] = None,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="Print the drawing as a Mermaid flowchart.")] = False,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw the decision tree in this file too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show a policy's decision procedure: its questions in order, and where each answer leads."""
+    from promptopt.commands.policy_show import ShowRequest
+    from promptopt.commands.policy_show import show as run
+
+    run(ShowRequest(policy, answers, rest, mermaid, svg), as_json)
+
+
 @bench_app.callback()
 def bench() -> None:
     """Measure the judge's engine, and the search, against other ways."""
