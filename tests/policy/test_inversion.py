@@ -8,9 +8,9 @@ import pytest
 
 from promptopt.core.case import Label
 from promptopt.errors import PolicyError
+from promptopt.policy.contradictions import contradictions
 from promptopt.policy.functional.implied import implied_verdict
 from promptopt.policy.inversion import invert
-from promptopt.policy.lint import contradictions
 from promptopt.policy.reader import read_policy
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "policies"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from promptopt.errors import PolicyError
-from promptopt.policy.lint import contradictions
+from promptopt.policy.contradictions import contradictions
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 
@@ -102,6 +102,32 @@ def test_a_contradiction_names_the_file_and_the_place(write_policy, change, said
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
     assert "correct the policy file" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (_set("clauses", 2, "severity", value=5), "severity: 5"),
+        (_set("clauses", 0, "exceptions", value=["V4", "V9"]), "exceptions:"),
+        (_set("precedence", value=["V2", "V1", "V3", "V3"]), "precedence:"),
+        (_set("routing", 2, "id", value="R1"), "id: R1"),
+        (_twice_the_same_condition, "- id: R2b"),
+        (_set("boundary_examples", 0, "clause", value="V4"), "- text: on the wrong side"),
+    ],
+)
+def test_a_fault_names_its_line(write_policy, change, key):
+    path = write_policy(change)
+    with pytest.raises(PolicyError) as caught:
+        read_policy(path)
+    number = int(str(caught.value).removeprefix(f"{path}:").split(":")[0])
+    assert key in path.read_text(encoding="utf-8").splitlines()[number - 1]
+
+
+def test_a_document_of_hundreds_of_pages_is_no_policy(tmp_path):
+    path = tmp_path / "long.yaml"
+    path.write_text("summary: >-\n" + ("  " + "word " * 20 + "\n") * 6000, encoding="utf-8")
+    with pytest.raises(PolicyError, match=r"more than 524288, which line \d+ exceeds; .*divide it"):
+        read_policy(path)
 
 
 def test_a_policy_without_violating_clauses_is_refused(write_policy):

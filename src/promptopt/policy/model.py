@@ -13,11 +13,25 @@ from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, mo
 from promptopt.core.case import Label
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
+from promptopt.core.yaml_file import Place
 
 CLAUSE_ID = r"^[A-Z]{1,4}\d{1,3}(\.[a-z])?$"
 SLOT = re.compile(r"\{([a-z_]+)\}")
 DOMAIN_NAME = r"^[a-z][a-z0-9_]{1,39}$"
 Words = Annotated[str, StringConstraints(min_length=1)]
+
+
+class PolicyFaultError(ValueError):
+    """A part of a policy that does not agree with another part.
+
+    Args:
+        message: What is wrong.
+        place: Keys and positions that lead to it (``"clauses", 0, "exceptions"``).
+    """
+
+    def __init__(self, message: str, *place: str | int) -> None:
+        super().__init__(message)
+        self.place: Place = place
 
 
 class Action(StrEnum):
@@ -217,47 +231,61 @@ class Policy(FrozenModel):
     def _clauses_agree(self) -> Self:
         ids = [c.id for c in self.clauses]
         if repeated := {i for i in ids if ids.count(i) > 1}:
-            raise ValueError(f"clause ids used twice: {', '.join(sorted(repeated))}")
-        for clause in self.clauses:
-            self._check_clause(clause)
-        self._check_cited(self.precedence, "precedence")
+            second = next(n for n, i in enumerate(ids) if i in ids[:n])
+            raise PolicyFaultError(f"clause ids used twice: {', '.join(sorted(repeated))}", "clauses", second, "id")
+        for number, clause in enumerate(self.clauses):
+            self._check_clause(clause, number)
+        self._check_cited(self.precedence, "precedence", "precedence")
         violating = [c.id for c in self.violating]
         if not violating:
-            raise ValueError("no clause has a severity of 1 or more, so nothing can violate the policy")
+            raise PolicyFaultError(
+                "no clause has a severity of 1 or more, so nothing can violate the policy", "clauses"
+            )
         if sorted(self.precedence) != sorted(violating):
-            raise ValueError(f"precedence must name every violating clause once: {violating}")
-        for number, template in enumerate(self.templates, start=1):
-            self._check_cited((template.clause,), f"template {number}")
-        for number, example in enumerate(self.boundary_examples, start=1):
+            raise PolicyFaultError(f"precedence must name every violating clause once: {violating}", "precedence")
+        for number, template in enumerate(self.templates):
+            self._check_cited((template.clause,), f"template {number + 1}", "templates", number, "clause")
+        for number, example in enumerate(self.boundary_examples):
             if example.clause is not None:
-                self._check_cited((example.clause,), f"boundary example {number}")
+                place = ("boundary_examples", number, "clause")
+                self._check_cited((example.clause,), f"boundary example {number + 1}", *place)
         return self
 
     @model_validator(mode="after")
     def _routing_decides(self) -> Self:
-        for rule in self.routing:
-            self._check_cited(rule.when.clauses, f"routing rule {rule.id}")
+        for number, rule in enumerate(self.routing):
+            self._check_cited(rule.when.clauses, f"routing rule {rule.id}", "routing", number, "when")
         rule_ids = [rule.id for rule in self.routing]
         if repeated := {i for i in rule_ids if rule_ids.count(i) > 1}:
-            raise ValueError(f"routing rule ids used twice: {', '.join(sorted(repeated))}")
-        if not self.routing[-1].when.is_empty:
-            raise ValueError(f"routing must end with a rule whose `when` is empty, not {self.routing[-1].id}")
-        for rule in self.routing[:-1]:
+            second = next(n for n, i in enumerate(rule_ids) if i in rule_ids[:n])
+            raise PolicyFaultError(
+                f"routing rule ids used twice: {', '.join(sorted(repeated))}", "routing", second, "id"
+            )
+        last = len(self.routing) - 1
+        if not self.routing[last].when.is_empty:
+            what = f"routing must end with a rule whose `when` is empty, not {self.routing[last].id}"
+            raise PolicyFaultError(what, "routing", last, "when")
+        for number, rule in enumerate(self.routing[:last]):
             if rule.when.is_empty:
-                raise ValueError(f"routing rule {rule.id} always holds, so no rule after it can be reached")
+                what = f"routing rule {rule.id} always holds, so no rule after it can be reached"
+                raise PolicyFaultError(what, "routing", number, "when")
         return self
 
-    def _check_clause(self, clause: Clause) -> None:
-        self._check_cited(clause.exceptions, f"exceptions of {clause.id}")
+    def _check_clause(self, clause: Clause, number: int) -> None:
+        self._check_cited(clause.exceptions, f"exceptions of {clause.id}", "clauses", number, "exceptions")
         if clause.zero_tolerance and clause.exceptions:
-            raise ValueError(f"clause {clause.id} is zero_tolerance and cannot have exceptions")
+            what = f"clause {clause.id} is zero_tolerance and cannot have exceptions"
+            raise PolicyFaultError(what, "clauses", number, "exceptions")
         if clause.is_violating == (clause.action is Action.ALLOW):
-            raise ValueError(f"clause {clause.id}: action {clause.action} does not fit severity {clause.severity}")
+            what = f"clause {clause.id}: action {clause.action} does not fit severity {clause.severity}"
+            raise PolicyFaultError(what, "clauses", number, "action")
         for exception in clause.exceptions:
             if self.by_id[exception].is_violating:
-                raise ValueError(f"clause {clause.id}: exception {exception} is a violating clause")
+                what = f"clause {clause.id}: exception {exception} is a violating clause"
+                raise PolicyFaultError(what, "clauses", number, "exceptions")
 
-    def _check_cited(self, cited: tuple[str, ...], where: str) -> None:
+    def _check_cited(self, cited: tuple[str, ...], where: str, *place: str | int) -> None:
         unknown = [i for i in cited if i not in self.by_id]
         if unknown:
-            raise ValueError(f"{where} cites unknown clause {', '.join(unknown)} (known: {', '.join(self.by_id)})")
+            known = ", ".join(self.by_id)
+            raise PolicyFaultError(f"{where} cites unknown clause {', '.join(unknown)} (known: {known})", *place)
