@@ -263,6 +263,21 @@ def policy_test(
     run(PolicyTestRequest(policy, bundle, cases, hatecheck, limit, seed, report, minimum, texts, any_judge), as_json)
 
 
+@policy_app.command("sop")
+def policy_sop(
+    policy: Annotated[Path, typer.Argument(help="Policy file.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for sop.md, sop.html and label_studio.xml.")],
+    previous: Annotated[
+        Path | None, typer.Option("--previous", help="The version that people know, to list what changed since.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write what annotators follow: the procedure as Markdown and HTML, and a Label Studio configuration."""
+    from promptopt.commands.policy_sop import sop
+
+    sop(policy, folder, previous, as_json)
+
+
 @policy_app.command("show")
 def policy_show(
     policy: Annotated[Path, typer.Argument(help="Policy file.")],

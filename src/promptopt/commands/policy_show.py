@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.markup import escape
+from rich.table import Table
 
 from promptopt.commands.output import console, count, print_json, table
 from promptopt.commands.policy_cases import write_whole
@@ -20,7 +21,6 @@ from promptopt.policy.reader import read_policy
 from promptopt.policy.trace import RoutingTrace, trace
 from promptopt.policy.wording import OUTCOMES, consequences, headline
 
-Rest = Literal["yes", "no"]
 _VALUES = {"yes": True, "no": False}
 
 
@@ -149,7 +149,7 @@ def _conclusion(policy: Policy, found: RoutingTrace) -> Sequence[str]:
     return [*lines, "goes to people"] if found.escalate else lines
 
 
-def _left_aligned(*columns: str) -> Any:
+def _left_aligned(*columns: str) -> Table:
     made = table(*columns)
     for column in made.columns:
         column.justify = "left"

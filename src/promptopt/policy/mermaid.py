@@ -38,7 +38,8 @@ def render_mermaid(tree: DecisionTree) -> str:
 
 def _ending(ending: Ending) -> str:
     said = "<br/>".join(_quoted(text) for text in (f"{ending.id}. {headline(ending)}", *consequences(ending)))
-    return f'  end{ending.id}(["{said}"]):::{_CLASSES[ending.outcome]}'
+    kind = _CLASSES[Outcome.ESCALATE if ending.to_people else ending.outcome]
+    return f'  end{ending.id}(["{said}"]):::{kind}'
 
 
 def _name(tree: DecisionTree, target: str) -> str:
