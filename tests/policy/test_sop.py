@@ -225,6 +225,18 @@ def test_a_policy_with_only_what_it_must_have_is_rendered(data):
     assert "## Definitions" not in markdown
 
 
+def test_what_escalates_is_listed_whether_the_rule_or_the_clause_says_so(data):
+    data["clauses"][1]["action"] = "remove"
+    data["clauses"][2]["action"] = "escalate"
+    policy = Policy.model_validate(data)
+    for text in (_Page(render_html(policy)).text, render_markdown(policy)):
+        path = text.rpartition("Escalation path")[2]
+        assert "End A" in path
+        assert "(rule R1): escalate every text that comes to it." in path
+        assert "V3 Title of V3: escalate every text that it is cited for." in path
+        assert "V2 Title of V2: escalate" not in path
+
+
 def test_changes_since_a_version(policy, data, clause):
     assert changes_since(policy, policy) == ()
     data["clauses"][0] |= {"severity": 4, "includes": ["inside V1", "more"], "definition": "Another."}

@@ -14,7 +14,7 @@ from promptopt.core.case import Label
 from promptopt.policy.decision_tree import DecisionTree, Step, compile_tree
 from promptopt.policy.drawing import render_svg
 from promptopt.policy.mermaid import render_mermaid
-from promptopt.policy.model import SLOT, Action, BoundaryExample, CaseTemplate, Clause, Policy
+from promptopt.policy.model import SLOT, Action, BoundaryExample, CaseTemplate, Clause, Outcome, Policy
 from promptopt.policy.sop_changes import changes_since, condition
 from promptopt.policy.wording import OUTCOMES, consequences, headline, printable
 
@@ -129,7 +129,7 @@ def _facts(policy: Policy, previous: Policy | None) -> dict[str, Any]:
         "pairs": list(example_pairs(policy.boundary_examples)),
         "contrasts": list(contrasts(policy)),
         "escalated": [c for c in policy.clauses if c.action is Action.ESCALATE],
-        "escalating_rules": [e for e in tree.endings if e.to_people],
+        "escalating": [e for e in tree.endings if e.outcome is Outcome.ESCALATE],
         "lifts": {c.id: [v for v in policy.violating if c.id in v.exceptions] for c in policy.permitting},
         "previous": previous,
         "changes": () if previous is None else changes_since(previous, policy),
