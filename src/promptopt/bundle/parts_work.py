@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from promptopt.bundle.parts_files import PartFiles
 from promptopt.bundle.table_formats import READERS, Format
 from promptopt.bundle.table_readers import RowStart, TableError, TableReader
-from promptopt.bundle.table_verdicts import TableTally, VerdictRow, verdict_row
-from promptopt.core.verdict import Verdict
+from promptopt.bundle.table_verdicts import OneVerdict, TableTally, VerdictLayout, VerdictRow
 from promptopt.errors import EngineError
 
-Judge = Callable[[Sequence[str | None]], Sequence[Verdict]]
+# what a judge says of a text is whatever the layout of the job makes columns of
+Judge = Callable[[Sequence[str | None]], Sequence[Any]]
 Advanced = Callable[[int], None]
 
 
@@ -45,6 +45,7 @@ class PartJob:
         text_column: The column to judge.
         block: Rows per call of the judge.
         files: Where the verdicts go.
+        layout: How they become columns.
     """
 
     source: Path
@@ -53,6 +54,7 @@ class PartJob:
     text_column: str
     block: int
     files: PartFiles
+    layout: VerdictLayout = field(default_factory=OneVerdict)
 
     def reader(self) -> TableReader:
         """A reader of the table.
@@ -137,8 +139,8 @@ def judge_part(
             raise EngineError(
                 f"the judge gave {len(verdicts)} verdicts on {len(block)} texts", remedy="report this engine bug"
             )
-        rows.extend(map(verdict_row, verdicts))
-        tally += TableTally.of(verdicts)
+        rows.extend(map(job.layout.row, verdicts))
+        tally += job.layout.tally(verdicts)
         advanced(len(block))
     if len(rows) < part.rows:
         raise changed(job.source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -24,6 +25,19 @@ BAD_UNICODE = "text is not valid Unicode (it holds half of a surrogate pair)"
 Row = TypeVar("Row")
 
 
+@dataclass(frozen=True, slots=True)
+class Askable:
+    """A block of texts, as far as questions can be asked about them.
+
+    Attributes:
+        faults: Why a text of the block cannot be asked about; None where it can.
+        texts: Those that can, in order.
+    """
+
+    faults: tuple[str | None, ...]
+    texts: tuple[str, ...]
+
+
 class BundleJudge:
     """Judges texts as the bundle says.
 
@@ -36,6 +50,11 @@ class BundleJudge:
         self.bundle = bundle
         self._engine = engine
         self._usage = Usage()
+
+    @property
+    def engine(self) -> JudgeEngine:
+        """The judge that is asked."""
+        return self._engine
 
     @property
     def usage(self) -> Usage:
@@ -135,16 +154,31 @@ class BundleJudge:
         found = self._engine.describe().fingerprint
         return VerifyReport.of(cases, tolerance, expected=self.bundle.fingerprint, found=found)
 
+    def askable(self, texts: Sequence[str | None]) -> Askable:
+        """Sorts out what cannot be asked about; for callers that ask several bundles' questions at once."""
+        faults = tuple(_fault(text) for text in texts)
+        return Askable(faults, tuple(t for t, fault in zip(texts, faults, strict=True) if t is not None and not fault))
+
+    def settle(self, block: Askable, answers: Answers) -> list[tuple[Verdict, float]]:
+        """From answers to verdicts.
+
+        Args:
+            block: From :meth:`askable`.
+            answers: What the engine says to the bundle's prompts about the block's askable texts.
+
+        Returns:
+            As :meth:`judge_scored`, a row per text of the block.
+        """
+        scores = self.bundle.procedure.score(answers.probabilities)
+        judged = zip(self._verdicts(answers, scores), scores.tolist(), strict=True)
+        return [next(judged) if fault is None else (Verdict.unjudged(fault), float("nan")) for fault in block.faults]
+
     def _judge_block(self, texts: Sequence[str | None]) -> list[Verdict]:
         return [verdict for verdict, _ in self._judge_scored_block(texts)]
 
     def _judge_scored_block(self, texts: Sequence[str | None]) -> list[tuple[Verdict, float]]:
-        faults = [_fault(text) for text in texts]
-        askable = [text for text, fault in zip(texts, faults, strict=True) if text is not None and fault is None]
-        answers = self._ask(askable)
-        scores = self.bundle.procedure.score(answers.probabilities)
-        judged = zip(self._verdicts(answers, scores), scores.tolist(), strict=True)
-        return [next(judged) if fault is None else (Verdict.unjudged(fault), float("nan")) for fault in faults]
+        block = self.askable(texts)
+        return self.settle(block, self._ask(block.texts))
 
     def _ask(self, texts: Sequence[str]) -> Answers:
         answers = answer(self.bundle.prompts, texts, self._engine)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from promptopt.core.case import Label
 from promptopt.core.model import FrozenModel
@@ -23,7 +26,12 @@ VERDICT_COLUMNS: Mapping[str, str] = {
 
 
 class TableTally(FrozenModel):
-    """What came of judging a table; ``violations + allowed + unjudged == rows``."""
+    """What came of judging a table; ``violations + allowed + unjudged == rows``.
+
+    Attributes:
+        actions: Action to rows, where several domains are judged; left out of the data where there are none.
+        domains: Domain to what came of it, likewise.
+    """
 
     rows: int = 0
     violations: int = 0
@@ -31,6 +39,8 @@ class TableTally(FrozenModel):
     unjudged: int = 0
     escalated: int = 0
     truncated: int = 0
+    actions: dict[str, int] = Field(default_factory=dict)
+    domains: dict[str, TableTally] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict]) -> TableTally:
@@ -46,7 +56,48 @@ class TableTally(FrozenModel):
         )
 
     def __add__(self, other: TableTally) -> TableTally:
-        return TableTally(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+        return TableTally(
+            **{name: getattr(self, name) + getattr(other, name) for name in _COUNTS},
+            actions=_joined(self.actions, other.actions, 0),
+            domains=_joined(self.domains, other.domains, TableTally()),
+        )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = serialise(self)
+        return {name: value for name, value in data.items() if name in _COUNTS or value}
+
+
+_COUNTS = ("rows", "violations", "allowed", "unjudged", "escalated", "truncated")
+
+
+class VerdictLayout(Protocol):
+    """How the outcomes of a judge become columns."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Name to kind (``text``, ``float``, ``int``, ``bool``) of every column, without prefix."""
+        ...
+
+    def row(self, outcome: Any) -> VerdictRow:
+        """The values of the columns."""
+        ...
+
+    def tally(self, outcomes: Sequence[Any]) -> TableTally:
+        """Counts outcomes."""
+        ...
+
+
+class OneVerdict:
+    """One :class:`Verdict` per row."""
+
+    columns = VERDICT_COLUMNS
+
+    def row(self, outcome: Verdict) -> VerdictRow:
+        return verdict_row(outcome)
+
+    def tally(self, outcomes: Sequence[Verdict]) -> TableTally:
+        return TableTally.of(outcomes)
 
 
 def verdict_row(verdict: Verdict) -> VerdictRow:
@@ -61,3 +112,7 @@ def verdict_row(verdict: Verdict) -> VerdictRow:
         verdict.truncated,
         verdict.unjudged_reason,
     )
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any], nothing: Any) -> dict[str, Any]:
+    return {name: one.get(name, nothing) + other.get(name, nothing) for name in (one | other)}

@@ -22,7 +22,7 @@ from promptopt.bundle.parts_work import Advanced, Judge, Part, PartJob, PartWork
 from promptopt.bundle.runtime import DEFAULT_BLOCK
 from promptopt.bundle.table_formats import READERS, WRITERS, Format, format_of
 from promptopt.bundle.table_readers import TableError, TableReader, TableShape
-from promptopt.bundle.table_verdicts import VERDICT_COLUMNS, TableTally
+from promptopt.bundle.table_verdicts import VERDICT_COLUMNS, OneVerdict, TableTally, VerdictLayout
 from promptopt.core.digest import digest_file
 from promptopt.core.model import FrozenModel
 
@@ -124,7 +124,9 @@ def judge_table(
     return _Run(table, _Unnamed(judge), _Told(progress)).within(PartFolder(folder, target, keep=False))
 
 
-def judge_in_parts(workers: PartWorkers, table: TableFiles, watcher: TableWatcher) -> TableTally:
+def judge_in_parts(
+    workers: PartWorkers, table: TableFiles, watcher: TableWatcher, layout: VerdictLayout | None = None
+) -> TableTally:
     """As :func:`judge_table`, and what is judged outlives the process.
 
     The verdicts of each finished part are kept in a folder beside the output until the output is complete. The same
@@ -134,6 +136,7 @@ def judge_in_parts(workers: PartWorkers, table: TableFiles, watcher: TableWatche
         workers: Whoever judges.
         table: The files, and how to judge them.
         watcher: Told how far it is.
+        layout: How the workers' verdicts become columns; one verdict per row by default.
 
     Returns:
         How many rows got which verdict, those judged by earlier runs included.
@@ -143,20 +146,23 @@ def judge_in_parts(workers: PartWorkers, table: TableFiles, watcher: TableWatche
             or another process is judging into this output.
         UserError: From the workers.
     """
-    return _Run(table, workers, watcher).within(PartFolder(table.parts, table.target))
+    return _Run(table, workers, watcher, layout).within(PartFolder(table.parts, table.target))
 
 
 class _Run:
     """One run over a table."""
 
-    def __init__(self, table: TableFiles, workers: PartWorkers, watcher: TableWatcher) -> None:
+    def __init__(
+        self, table: TableFiles, workers: PartWorkers, watcher: TableWatcher, layout: VerdictLayout | None = None
+    ) -> None:
         source, options = table.source, table.options
+        self._layout = layout or OneVerdict()
         self._table, self._options = table, options
         self._workers, self._watcher = workers, watcher
         self._format = options.input_format or format_of(source)
         self._writer_type = WRITERS[options.output_format or format_of(table.target)]
         self._reader: TableReader = READERS[self._format](source, options.text_column)
-        self._extra = {options.prefix + name: kind for name, kind in VERDICT_COLUMNS.items()}
+        self._extra = {options.prefix + name: kind for name, kind in self._layout.columns.items()}
         _check_target(source, table.target, options.overwrite)
 
     def within(self, folder: PartFolder) -> TableTally:
@@ -215,7 +221,8 @@ class _Run:
 
     def _job(self, files: PartFiles) -> PartJob:
         source, options = self._table.source.resolve(), self._options
-        return PartJob(source, source.stat().st_size, self._format, options.text_column, options.block, files)
+        size = source.stat().st_size
+        return PartJob(source, size, self._format, options.text_column, options.block, files, self._layout)
 
     def _join(self, shape: TableShape, files: PartFiles) -> None:
         """Reads the table and its verdicts side by side and writes them as one."""

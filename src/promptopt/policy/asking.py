@@ -120,13 +120,28 @@ def answer(prompts: Sequence[LoweredPrompt], texts: Sequence[str], engine: Judge
         raise ValueError(f"question names must be distinct: {questions}")
     if not texts or not prompts:
         return Answers({question: np.empty(len(texts), dtype=np.float64) for question in questions})
-    scores = engine.score(queries_for(prompts, texts))
-    shape = (len(texts), len(prompts))
-    affirmative = _affirmative(scores, shape[0] * shape[1]).reshape(shape)
+    return answers_of(engine.score(queries_for(prompts, texts)), questions, len(texts))
+
+
+def answers_of(scores: LabelScores, questions: Sequence[str], cases: int) -> Answers:
+    """Reads the scores of :func:`queries_for`.
+
+    Args:
+        scores: One row per query.
+        questions: Names of the prompts, in order.
+        cases: How many cases were asked about.
+
+    Returns:
+        The answers, case by case.
+
+    Raises:
+        EngineError: The rows are not as many as the queries.
+    """
+    affirmative = _affirmative(scores, cases * len(questions)).reshape(cases, len(questions))
     return Answers(
         probabilities={question: affirmative[:, i].copy() for i, question in enumerate(questions)},
         unjudged=_reasons(scores, affirmative, questions),
-        dropped_tokens=_dropped(scores, len(prompts)),
+        dropped_tokens=_dropped(scores, len(questions)),
         usage=scores.usage,
     )
 
