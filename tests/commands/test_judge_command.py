@@ -322,13 +322,13 @@ def test_progress_shows_speed_and_time_left_from_the_row_it_goes_on_at(width, mo
 
     from rich.console import Console
 
-    from promptopt.commands import judge as command
+    from promptopt.commands import judge_display as command
 
     now = [100.0]
     screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
     monkeypatch.setattr(command, "error_console", lambda: screen)
     monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
-    display = command._Display(silent=False)
+    display = command.JudgeDisplay(silent=False)
     display.begun(600_000, 1_000_000)
     now[0] += 10
     display.judged(610_000, 1_000_000)

@@ -115,4 +115,4 @@ def verdict_row(verdict: Verdict) -> VerdictRow:
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any], nothing: Any) -> dict[str, Any]:
-    return {name: one.get(name, nothing) + other.get(name, nothing) for name in (one | other)}
+    return {name: one.get(name, nothing) + other.get(name, nothing) for name in {**one, **other}}

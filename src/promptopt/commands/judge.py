@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from promptopt.bundle.files import read_bundle
 from promptopt.bundle.model import PromptBundle
@@ -18,7 +15,8 @@ from promptopt.bundle.parts_work import Advanced, Part, PartJob, judge_here
 from promptopt.bundle.runtime import BundleJudge
 from promptopt.bundle.table_verdicts import TableTally
 from promptopt.bundle.tables import TableFiles, TableOptions, judge_in_parts
-from promptopt.commands.output import console, count, error_console, print_json
+from promptopt.commands.judge_display import JudgeDisplay
+from promptopt.commands.output import console, count, print_json
 from promptopt.core.verdict import Verdict
 from promptopt.core.yaml_file import explain_validation
 from promptopt.engines.base import JudgeEngine
@@ -58,7 +56,7 @@ def judge(request: JudgeRequest, as_json: bool) -> None:
     bundle = read_bundle(request.bundle)
     config = _engine_config(bundle, request)
     workers = RayWorkers(*_ray(bundle, config, request)) if config["engine"] == _RAY else _Here(bundle, config, request)
-    display = _Display(as_json)
+    display = JudgeDisplay(as_json)
     try:
         with display:
             tally = judge_in_parts(workers, TableFiles(request.source, request.target, request.options), display)
@@ -115,68 +113,6 @@ class _Here:
                 runtime.check_engine()
             self._runtime = runtime
         return self._runtime, self._engine
-
-
-class _Display:
-    """Rows, speed and time left, live on a terminal.
-
-    Args:
-        silent: Show nothing at all.
-
-    Attributes:
-        before: Rows that earlier runs have judged.
-    """
-
-    def __init__(self, silent: bool) -> None:
-        self._silent = silent
-        self._console = error_console()
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=self._console,
-            transient=True,
-            disable=silent or not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task("checking the input", speed="", left="")
-        self._doing = ""
-        self._began = 0.0
-        self._first = 0
-        self.before = 0
-
-    def __enter__(self) -> _Display:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
-
-    def begun(self, before: int, rows: int) -> None:
-        """Judging begins, or goes on."""
-        self.before = before
-        if before and not self._silent:
-            self._console.print(f"going on: {before:,} of {count(rows, 'row')} were judged before")
-        self._show("judging", before, rows)
-
-    def judged(self, done: int, rows: int) -> None:
-        """More rows are judged."""
-        self._show("judging", done, rows)
-
-    def joined(self, done: int, rows: int) -> None:
-        """More rows are written."""
-        self._show("writing", done, rows)
-
-    def _show(self, doing: str, done: int, rows: int) -> None:
-        if doing != self._doing:
-            self._doing, self._began, self._first = doing, time.monotonic(), done
-        seconds = time.monotonic() - self._began
-        speed = (done - self._first) / seconds if seconds else 0.0
-        left = f"{timedelta(seconds=round((rows - done) / speed))} left" if speed else ""
-        self._progress.update(
-            self._task, description=f"{doing} {done:,} of {rows:,} rows", speed=f"{speed:,.0f} rows/s", left=left
-        )
 
 
 def _engine_config(bundle: PromptBundle, request: JudgeRequest) -> dict[str, Any]:
