@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
+from promptopt.bundle.blocks import BlockJudge
+from promptopt.bundle.contract import (
+    BAD_UNICODE,
+    DEFAULT_BLOCK,
+    EMPTY_TEXT,
+    JudgeCost,
+    TracedVerdict,
+    text_fault,
+)
 from promptopt.bundle.model import PromptBundle
 from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport, compare
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import EngineCard, JudgeEngine, Usage
 from promptopt.errors import BundleError
+from promptopt.metrics.arrays import BoolArray
 from promptopt.metrics.bands import Route
 from promptopt.policy.asking import Answers, answer
 from promptopt.policy.procedure import FloatArray
 
-DEFAULT_BLOCK = 512
-EMPTY_TEXT = "text is empty"
-BAD_UNICODE = "text is not valid Unicode (it holds half of a surrogate pair)"
-
-Row = TypeVar("Row")
+__all__ = ["BAD_UNICODE", "DEFAULT_BLOCK", "EMPTY_TEXT", "Askable", "BundleJudge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,8 @@ class Askable:
     texts: tuple[str, ...]
 
 
-class BundleJudge:
-    """Judges texts as the bundle says.
+class BundleJudge(BlockJudge):
+    """Judges texts as the bundle says; see :class:`promptopt.bundle.contract.TextJudge`.
 
     Args:
         bundle: What to ask and how to decide.
@@ -50,6 +54,19 @@ class BundleJudge:
         self.bundle = bundle
         self._engine = engine
         self._usage = Usage()
+        self._cases = 0
+        self._unjudged = 0
+        self._doubtful = 0
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.bundle.name
+
+    @property
+    def threshold(self) -> float:
+        """Calibrated probabilities at or above it are violations."""
+        return self.bundle.operating_point.threshold
 
     @property
     def engine(self) -> JudgeEngine:
@@ -60,6 +77,26 @@ class BundleJudge:
     def usage(self) -> Usage:
         """What all calls so far have cost."""
         return self._usage
+
+    def costs(self) -> tuple[JudgeCost, ...]:
+        """What all calls so far have cost; one row."""
+        usage = self._usage
+        cost = JudgeCost(
+            place="",
+            name=self.name,
+            cases=self._cases,
+            unjudged=self._unjudged,
+            passed=self._doubtful,
+            judgements=usage.queries,
+            tokens_submitted=usage.tokens_submitted,
+            tokens_computed=usage.tokens_computed,
+            seconds=usage.seconds,
+        )
+        return (cost,)
+
+    def engine_fingerprint(self) -> str:
+        """That of the engine that is asked."""
+        return self._engine.describe().fingerprint
 
     def check_engine(self) -> None:
         """Refuses another judge than the one that was measured; for callers that want no surprises.
@@ -74,62 +111,6 @@ class BundleJudge:
                 where=self.bundle.name,
                 remedy="load the judge that the bundle names, or verify the bundle on this one",
             )
-
-    def judge(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[Verdict]:
-        """One verdict per text, in order.
-
-        Args:
-            texts: What to judge; an empty or missing text is unjudged.
-            block: Texts per engine call; at least 1.
-
-        Returns:
-            As many verdicts as texts.
-
-        Raises:
-            EngineError: The engine cannot serve a block at all.
-        """
-        return [verdict for _, verdict in self.judge_rows(texts, lambda text: text, block)]
-
-    def judge_scored(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[tuple[Verdict, float]]:
-        """One verdict per text with the score that it rests on, in order, from one engine call per block.
-
-        Args:
-            texts: What to judge; an empty or missing text is unjudged.
-            block: Texts per engine call; at least 1.
-
-        Returns:
-            Verdicts, each with :meth:`Procedure.score` of its case before calibration and threshold (in [0, 1], NaN
-            where unjudged): calibration may flatten scores into ties, so rankings are measured on this side of it.
-
-        Raises:
-            EngineError: The engine cannot serve a block at all.
-        """
-        if block < 1:
-            raise ValueError(f"block must be at least 1, not {block}")
-        starts = range(0, len(texts), block)
-        return [row for start in starts for row in self._judge_scored_block(texts[start : start + block])]
-
-    def judge_rows(
-        self, rows: Iterable[Row], text: Callable[[Row], str | None], block: int = DEFAULT_BLOCK
-    ) -> Iterator[tuple[Row, Verdict]]:
-        """Judges a stream, holding one block of it at a time.
-
-        Args:
-            rows: Anything, any number.
-            text: The text of a row; None where it has none.
-            block: Rows per engine call; at least 1.
-
-        Yields:
-            Every row with its verdict, in order.
-
-        Raises:
-            EngineError: The engine cannot serve a block at all.
-        """
-        if block < 1:
-            raise ValueError(f"block must be at least 1, not {block}")
-        stream = iter(rows)
-        while chunk := list(islice(stream, block)):
-            yield from zip(chunk, self._judge_block([text(row) for row in chunk]), strict=True)
 
     def verify(self, tolerance: float = DEFAULT_TOLERANCE) -> VerifyReport:
         """Judges the pinned cases again and compares.
@@ -156,7 +137,7 @@ class BundleJudge:
 
     def askable(self, texts: Sequence[str | None]) -> Askable:
         """Sorts out what cannot be asked about; for callers that ask several bundles' questions at once."""
-        faults = tuple(_fault(text) for text in texts)
+        faults = tuple(text_fault(text) for text in texts)
         return Askable(faults, tuple(t for t, fault in zip(texts, faults, strict=True) if t is not None and not fault))
 
     def settle(self, block: Askable, answers: Answers) -> list[tuple[Verdict, float]]:
@@ -169,16 +150,33 @@ class BundleJudge:
         Returns:
             As :meth:`judge_scored`, a row per text of the block.
         """
+        judged = iter(self._settled(answers))
+        rows = [next(judged) if fault is None else TracedVerdict.unjudged(fault) for fault in block.faults]
+        return [(row.verdict, row.score) for row in rows]
+
+    def _judge_sound(self, texts: Sequence[str], block: int) -> list[TracedVerdict]:
+        starts = range(0, len(texts), block)
+        rows = [row for start in starts for row in self._settled(self._ask(texts[start : start + block]))]
+        self._cases += len(rows)
+        self._unjudged += sum(not row.verdict.is_judged for row in rows)
+        self._doubtful += sum(row.doubtful for row in rows)
+        return rows
+
+    def _settled(self, answers: Answers) -> list[TracedVerdict]:
         scores = self.bundle.procedure.score(answers.probabilities)
-        judged = zip(self._verdicts(answers, scores), scores.tolist(), strict=True)
-        return [next(judged) if fault is None else (Verdict.unjudged(fault), float("nan")) for fault in block.faults]
+        doubtful = self._in_band(scores)
+        return [
+            TracedVerdict(verdict, score, {"": score} if verdict.is_judged else {}, doubt and verdict.is_judged)
+            for verdict, score, doubt in zip(
+                self._verdicts(answers, scores), scores.tolist(), doubtful.tolist(), strict=True
+            )
+        ]
 
-    def _judge_block(self, texts: Sequence[str | None]) -> list[Verdict]:
-        return [verdict for verdict, _ in self._judge_scored_block(texts)]
-
-    def _judge_scored_block(self, texts: Sequence[str | None]) -> list[tuple[Verdict, float]]:
-        block = self.askable(texts)
-        return self.settle(block, self._ask(block.texts))
+    def _in_band(self, scores: FloatArray) -> BoolArray:
+        band = self.bundle.band
+        if band is None:
+            return np.zeros(len(scores), dtype=np.bool_)
+        return np.asarray(band.decide(scores) == Route.PEOPLE)
 
     def _ask(self, texts: Sequence[str]) -> Answers:
         answers = answer(self.bundle.prompts, texts, self._engine)
@@ -187,8 +185,7 @@ class BundleJudge:
 
     def _verdicts(self, answers: Answers, scores: FloatArray) -> list[Verdict]:
         """Verdicts from the procedure's scores of the answers, before calibration."""
-        procedure, calibration, band = self.bundle.procedure, self.bundle.calibration, self.bundle.band
-        doubtful = np.zeros(len(scores), dtype=np.bool_) if band is None else band.decide(scores) == Route.PEOPLE
+        procedure, calibration, doubtful = self.bundle.procedure, self.bundle.calibration, self._in_band(scores)
         if calibration is not None:
             scores = calibration.apply(scores)
         verdicts = []
@@ -203,17 +200,6 @@ class BundleJudge:
                 verdict = verdict.model_copy(update={"truncated": True})
             verdicts.append(verdict)
         return verdicts
-
-
-def _fault(text: str | None) -> str | None:
-    """Why a text cannot be asked about; None where it can."""
-    if text is None or not text.strip():
-        return EMPTY_TEXT
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return BAD_UNICODE
-    return None
 
 
 def _difference(expected: EngineCard, found: EngineCard) -> str:
