@@ -17,6 +17,14 @@ def test_writes_cases_and_counts_them(ok, tmp_path):
     assert said["cases"] == len(rows)
     assert said["functions"] == Counter(row["function"] for row in rows)
     assert said["violations"] == sum(row["label"] == "violation" for row in rows)
+    assert said["clauses_without_case"] == []
+
+
+def test_clauses_without_a_case_are_named(ok, tmp_path):
+    text = VIOLENCE.read_text(encoding="utf-8")
+    bare = text[: text.index("templates:")] + text[text.index("changelog:") :]
+    (tmp_path / "bare.yaml").write_text(bare, encoding="utf-8")
+    said = ok("policy", "cases", tmp_path / "bare.yaml", "--out", tmp_path / "cases.jsonl", "--json").json
     assert said["clauses_without_case"] == ["V4", "V6"]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from xml.etree import ElementTree
 
+from promptopt.policy.reader import read_policy
+
 POLICIES = Path(__file__).resolve().parents[2] / "data" / "policies"
 VIOLENCE = POLICIES / "violence.yaml"
 
@@ -12,7 +14,9 @@ VIOLENCE = POLICIES / "violence.yaml"
 def _newer(tmp_path):
     text = VIOLENCE.read_text(encoding="utf-8")
     path = tmp_path / "newer.yaml"
-    path.write_text(text.replace("version: 1.0.0\n", "version: 1.1.0\n", 1).replace("severity: 2", "severity: 3", 1))
+    version = read_policy(VIOLENCE).version
+    text = text.replace(f"\nversion: {version}\n", "\nversion: 9.0.0\n", 1)
+    path.write_text(text.replace("severity: 2", "severity: 3", 1), encoding="utf-8")
     return path
 
 
@@ -38,13 +42,13 @@ def test_lists_what_changed_since_the_former_version(ok, tmp_path):
     newer = _newer(tmp_path)
     said = ok("policy", "sop", newer, "--out", tmp_path / "sop", "--previous", VIOLENCE, "--json").json
     assert said["changes"] == [{"where": "V7", "what": "Severity: 3; before: 2"}]
-    assert (said["domain"], said["version"], said["steps"]) == ("violence", "1.1.0", 21)
+    assert (said["domain"], said["version"], said["steps"]) == ("violence", "9.0.0", 21)
     for name in ("sop.md", "sop.html"):
         text = (tmp_path / "sop" / name).read_text(encoding="utf-8")
-        assert "Since version 1.0.0" in text
+        assert f"Since version {read_policy(VIOLENCE).version}" in text
         assert "Severity: 3; before: 2" in text
     printed = ok("policy", "sop", newer, "--out", tmp_path / "sop", "--previous", VIOLENCE).out
-    assert "1 change since version 1.0.0" in printed
+    assert f"1 change since version {read_policy(VIOLENCE).version}" in printed
 
 
 def test_prints_no_example(ok, tmp_path):

@@ -12,6 +12,7 @@ from promptopt.core.digest import digest_file
 from promptopt.golden.build import authored_provenance, build_golden_set
 from promptopt.golden.reader import read_golden_set, read_manifest
 from promptopt.golden.similarity import similar_pairs
+from promptopt.policy.functional.generate import functional_cases
 from promptopt.policy.reader import read_policy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,8 @@ def test_shipped_files_are_as_built(domain):
 
 def test_policy_examples_give_no_case_away(domain):
     policy, golden = domain
-    examples = [example.text for example in policy.boundary_examples]
+    filled = [c.text for c in functional_cases(policy) if c.function.startswith(("clause:", "permitted:", "minimal_"))]
+    examples = [*(example.text for example in policy.boundary_examples), *filled]
     texts = examples + [case.text for case in golden.cases]
     given = similar_pairs(texts, NEAR, lambda first, second: first < len(examples) <= second)
     assert [golden.cases[case - len(examples)].id for _, case, _ in given] == []
