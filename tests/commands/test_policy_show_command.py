@@ -72,3 +72,14 @@ def test_draws_svg_and_mermaid(ok, tmp_path):
 )
 def test_refuses_what_is_no_answer(refused, options, sentence):
     assert sentence in refused("policy", "show", VIOLENCE, *options)
+
+
+def test_says_what_is_in_question_where_people_decide(ok, tmp_path):
+    changed = tmp_path / "violence.yaml"
+    rule = "  - {id: R0, when: {all: [V1, V7], none: [V8, V9, V10, V11]}, then: abstain}\n  - {id: R2,"
+    changed.write_text(VIOLENCE.read_text(encoding="utf-8").replace("  - {id: R2,", rule), encoding="utf-8")
+    said = ok("policy", "show", changed, "--answers", "V1=yes,V7=yes", "--rest", "no").out
+    assert "People decide by rule R0" in said
+    assert "in question: V1 Threats of violence\nin question: V7" in said
+    assert said.endswith("goes to people\n")
+    assert "People decide: V1 or V7?" in ok("policy", "show", changed).out

@@ -120,8 +120,9 @@ def test_a_trace_says_what_was_asked_and_cites_what_made_the_rule_hold(policy, v
     else:
         ranks = [policy.precedence.index(c) for c in found.cited]
         assert ranks == sorted(ranks)
-        if found.cited:
-            assert found.severity == policy.by_id[found.cited[0]].severity
+        decided = found.cited and rule.then is not Outcome.ABSTAIN
+        assert found.severity == (policy.by_id[found.cited[0]].severity if decided else None)
+        assert found.escalate or rule.then not in (Outcome.ESCALATE, Outcome.ABSTAIN)
 
 
 def test_the_steps_of_a_policy(policy):
@@ -141,7 +142,7 @@ def test_the_steps_of_a_policy(policy):
         ("C", "R2", "violation", ["V1"]),
         ("D", "R3", "violation", ["V3"]),
     ]
-    assert [e.to_people for e in tree.endings] == [True, False, False, False]
+    assert [e.look.value for e in tree.endings] == ["escalate", "allowed", "violation", "violation"]
     assert tree.sources["B"] == ((3, True), (4, False), (5, True), (6, True))
     first = tree.steps[0]
     assert (first.question, first.definition) == ("Does V2 apply?", "Definition of V2.")

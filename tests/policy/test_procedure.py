@@ -17,6 +17,7 @@ from promptopt.policy.procedure import DIRECT_QUESTION, MAX_CHECKLIST_CLAUSES, A
 from promptopt.policy.routing import every_assignment, first_match
 
 PROBABILITIES = st.floats(0.0, 1.0, allow_nan=False)
+WORTH = {Outcome.ALLOWED: 0.0, Outcome.ABSTAIN: 0.5, Outcome.VIOLATION: 1.0, Outcome.ESCALATE: 1.0}
 
 
 def _decide(rules, applies):
@@ -29,13 +30,13 @@ def _decide(rules, applies):
 
 
 def _brute_force(procedure, answers):
-    """Sum over every combination of clauses that the routing calls a violation."""
+    """Sum over every combination of clauses that the routing calls a violation, and half of those it leaves open."""
     ids = [c.id for c in procedure.clauses]
     total = 0.0
     for combination in product((False, True), repeat=len(ids)):
         applies = dict(zip(ids, combination, strict=True))
-        if _decide(procedure.routing, applies).then is not Outcome.ALLOWED:
-            total += np.prod([answers[i] if applies[i] else 1 - answers[i] for i in ids])
+        chance = np.prod([answers[i] if applies[i] else 1 - answers[i] for i in ids])
+        total += WORTH[_decide(procedure.routing, applies).then] * chance
     return total
 
 
@@ -90,8 +91,8 @@ def test_routing_is_the_probability_that_the_rules_conclude_a_violation(given_):
 @given(procedures(), st.data())
 def test_certain_answers_give_exactly_what_the_rules_say(procedure, data):
     applies = {c.id: data.draw(st.booleans()) for c in procedure.clauses}
-    violates = _decide(procedure.routing, applies).then is not Outcome.ALLOWED
-    assert _score(procedure, {name: float(yes) for name, yes in applies.items()}) == float(violates)
+    worth = WORTH[_decide(procedure.routing, applies).then]
+    assert _score(procedure, {name: float(yes) for name, yes in applies.items()}) == worth
 
 
 @settings(max_examples=100, deadline=None)
@@ -253,9 +254,14 @@ def test_a_verdict_never_contradicts_itself(given_, score, threshold):
     assert verdict.probability == score
     assert verdict.severity == (severities[verdict.clause] if verdict.clause else 0)
     assert (verdict.severity > 0) == (verdict.label is Label.VIOLATION)
-    if verdict.rule is not None:
+    fired = _decide(procedure.routing, {name: p >= 0.5 for name, p in answers.items()})
+    abstains = fired.then is Outcome.ABSTAIN
+    if abstains:
+        assert (verdict.rule, verdict.escalate) == (fired.id, True)
+    elif verdict.rule is not None:
         assert (outcomes[verdict.rule] is Outcome.ALLOWED) == (verdict.label is Label.ALLOWED)
-    assert not (verdict.escalate and verdict.label is Label.ALLOWED)
+        assert outcomes[verdict.rule] is not Outcome.ABSTAIN
+    assert abstains or not (verdict.escalate and verdict.label is Label.ALLOWED)
 
 
 def test_a_direct_question_cites_nothing_and_knows_no_severity(policy):

@@ -16,7 +16,7 @@ from promptopt.errors import ConfigError
 from promptopt.policy.decision_tree import DecisionTree, compile_tree
 from promptopt.policy.drawing import render_svg
 from promptopt.policy.mermaid import render_mermaid
-from promptopt.policy.model import Policy
+from promptopt.policy.model import Outcome, Policy
 from promptopt.policy.reader import read_policy
 from promptopt.policy.trace import RoutingTrace, trace
 from promptopt.policy.wording import OUTCOMES, consequences, headline
@@ -143,7 +143,8 @@ def _conclusion(policy: Policy, found: RoutingTrace) -> Sequence[str]:
             f"answer it too, as in {found.open_question}=no, or every other clause with --rest no",
         ]
     lines = [f"{OUTCOMES[found.outcome]} by rule {found.rule}"]
-    lines += [f"cites {clause} {policy.by_id[clause].title}" for clause in found.cited]
+    cites = "in question:" if found.outcome is Outcome.ABSTAIN else "cites"
+    lines += [f"{cites} {clause} {policy.by_id[clause].title}" for clause in found.cited]
     if found.action is not None:
         lines.append(f"severity {found.severity}, action {found.action.value}")
     return [*lines, "goes to people"] if found.escalate else lines

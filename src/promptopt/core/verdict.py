@@ -23,8 +23,8 @@ class Verdict(FrozenModel):
         severity: 0 when allowed, else that of the cited clause; None (unknown) for a violation that cites no clause,
             which 0 would show as allowed, and when unjudged.
         rule: The routing rule that fired.
-        escalate: True for a violation that its rule or clause sends to people at once, and for a case that an
-            abstention band leaves to people; the label is then the judge's guess.
+        escalate: True for a violation that its rule or clause sends to people at once, and for a case that a rule of
+            the policy or an abstention band leaves to people; the label is then the judge's guess.
         truncated: True when the judge did not read the whole text.
         unjudged_reason: Why there is no verdict.
     """

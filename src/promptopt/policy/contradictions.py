@@ -134,19 +134,20 @@ def _lifted_in_spite(
     table: BoolArray,
     deciding: IndexArray,
 ) -> Iterator[Contradiction]:
-    allowed = np.array([rule.then is Outcome.ALLOWED for rule in routing])[deciding]
+    lenient = np.array([not rule.then.violates for rule in routing])[deciding]
     for clause in clauses:
         if (
             clause.is_violating
             and clause.zero_tolerance
             and clause.id in cited
-            and (lifted := table[:, cited.index(clause.id)] & allowed).any()
+            and (lifted := table[:, cited.index(clause.id)] & lenient).any()
         ):
             rule = int(deciding[lifted.argmax()])
+            does = "allow it" if routing[rule].then is Outcome.ALLOWED else "leave it to people"
             yield Contradiction(
                 Kind.LIFTED_ZERO_TOLERANCE,
                 ("routing", rule),
-                f"clause {clause.id} is zero_tolerance, but routing rule {routing[rule].id} can allow it",
+                f"clause {clause.id} is zero_tolerance, but routing rule {routing[rule].id} can {does}",
             )
 
 

@@ -69,7 +69,8 @@ class Ending(FrozenModel):
         rule: Id of the rule that decides.
         outcome: What it concludes.
         consequences: The clauses that may be cited, the first by precedence first; where there are several, those that
-            were answered *yes* are meant. Empty for an allowed outcome.
+            were answered *yes* are meant. Where the rule abstains, what would follow if people call it a violation.
+            Empty for an allowed outcome.
     """
 
     id: str
@@ -78,10 +79,10 @@ class Ending(FrozenModel):
     consequences: tuple[Consequence, ...] = ()
 
     @property
-    def to_people(self) -> bool:
-        """Whether a person further up decides, whichever clause is cited."""
-        actions = [c.action for c in self.consequences]
-        return self.outcome is Outcome.ESCALATE or (bool(actions) and set(actions) == {Action.ESCALATE})
+    def look(self) -> Outcome:
+        """The outcome that it is drawn as: also ``escalate`` where every clause that may be cited escalates."""
+        escalating = bool(self.consequences) and {c.action for c in self.consequences} == {Action.ESCALATE}
+        return Outcome.ESCALATE if self.outcome.violates and escalating else self.outcome
 
 
 class DecisionTree(FrozenModel):

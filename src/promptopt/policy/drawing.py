@@ -23,6 +23,7 @@ _TITLE_CHARS, _CHIP_CHARS = 28, 20
 _FILLS = {
     Outcome.VIOLATION: ("#fdecea", "#9b2318"),
     Outcome.ESCALATE: ("#fff4d6", "#8a5a00"),
+    Outcome.ABSTAIN: ("#f0ecf7", "#5b3d8f"),
     Outcome.ALLOWED: ("#e7f5e9", "#1f6b2e"),
 }
 _INK, _LINES = "#1c1c1c", "#5a6472"
@@ -152,7 +153,7 @@ def _step(row: _Row, left: int) -> Iterator[str]:
 
 
 def _chip(ending: Ending, lines: list[str], x: int, y: int) -> Iterator[str]:
-    fill, edge = _FILLS[Outcome.ESCALATE if ending.to_people else ending.outcome]
+    fill, edge = _FILLS[ending.look]
     yield _box(x, y, _CHIP_WIDTH, _chip_height(lines), fill, edge, 12)
     for i, line in enumerate(lines):
         yield _text(x + 9, y + 16 + 13 * i, line, size=12 if i == 0 else 10.5, bold=i == 0)

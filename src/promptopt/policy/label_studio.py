@@ -12,7 +12,7 @@ from functools import cache
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from promptopt.policy.decision_tree import DecisionTree, Step, compile_tree
-from promptopt.policy.model import Action, Clause, Policy
+from promptopt.policy.model import Action, Clause, Outcome, Policy
 from promptopt.policy.wording import consequences, headline, printable
 
 MAX_QUESTIONS = 150
@@ -112,7 +112,9 @@ def _conclude(view: Element, policy: Policy) -> None:
     _add(cited, "Choice", value=NO_CLAUSE)
     _add(view, "Header", size="4", value="Does a second person have to look at this?")
     second = _add(view, "Choices", name="second_opinion", toName=_ITEM, choice="single-radio", required="true")
-    for value in ("No", "Unsure: one of my answers is open", "Escalate: somebody may be in danger"):
+    abstains = any(rule.then is Outcome.ABSTAIN for rule in policy.routing)
+    left_open = ("Yes: the policy leaves it to people",) if abstains else ()
+    for value in ("No", *left_open, "Unsure: one of my answers is open", "Escalate: somebody may be in danger"):
         _add(second, "Choice", value=value)
     _add(view, "Header", size="4", value="Comment: what made you unsure, or which words decided")
     _add(view, "TextArea", name="comment", toName=_ITEM, rows="3", maxSubmissions="1")

@@ -6,13 +6,13 @@ from promptopt.policy.decision_tree import DecisionTree, Ending
 from promptopt.policy.model import Outcome
 from promptopt.policy.wording import consequences, headline
 
-_CLASSES = {Outcome.VIOLATION: "violation", Outcome.ESCALATE: "escalate", Outcome.ALLOWED: "allowed"}
 _STYLES = (
     "classDef violation fill:#fdecea,stroke:#9b2318,color:#1c1c1c",
     "classDef escalate fill:#fff4d6,stroke:#8a5a00,color:#1c1c1c",
     "classDef allowed fill:#e7f5e9,stroke:#1f6b2e,color:#1c1c1c",
     "classDef exception fill:#eaf1fb,stroke:#2f5d9b,color:#1c1c1c",
 )
+_ABSTAIN_STYLE = "classDef abstain fill:#f0ecf7,stroke:#5b3d8f,color:#1c1c1c"
 
 
 def render_mermaid(tree: DecisionTree) -> str:
@@ -33,13 +33,14 @@ def render_mermaid(tree: DecisionTree) -> str:
         lines.append(f"  q{step.number} -- yes --> {_name(tree, step.yes)}")
         lines.append(f"  q{step.number} -- no --> {_name(tree, step.no)}")
     lines.extend(f"  {style}" for style in _STYLES)
+    if any(ending.look is Outcome.ABSTAIN for ending in tree.endings):
+        lines.append(f"  {_ABSTAIN_STYLE}")
     return "\n".join(lines) + "\n"
 
 
 def _ending(ending: Ending) -> str:
     said = "<br/>".join(_quoted(text) for text in (f"{ending.id}. {headline(ending)}", *consequences(ending)))
-    kind = _CLASSES[Outcome.ESCALATE if ending.to_people else ending.outcome]
-    return f'  end{ending.id}(["{said}"]):::{kind}'
+    return f'  end{ending.id}(["{said}"]):::{ending.look}'
 
 
 def _name(tree: DecisionTree, target: str) -> str:

@@ -18,7 +18,9 @@ from promptopt.core.yaml_file import Place
 CLAUSE_ID = r"^[A-Z]{1,4}\d{1,3}(\.[a-z])?$"
 SLOT = re.compile(r"\{([a-z_]+)\}")
 DOMAIN_NAME = r"^[a-z][a-z0-9_]{1,39}$"
+LOCALE = r"^([a-z]{2,3}(-[A-Z]{2})?|[A-Z]{2})$"
 Words = Annotated[str, StringConstraints(min_length=1)]
+Locale = Annotated[str, StringConstraints(pattern=LOCALE)]
 
 
 class PolicyFaultError(ValueError):
@@ -45,11 +47,26 @@ class Action(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a routing rule concludes; ``escalate`` is a violation that goes to people."""
+    """What a routing rule concludes.
+
+    ``escalate`` is a violation that goes to people at once. ``abstain`` leaves the decision to people: by rule the text
+    is neither a violation nor allowed.
+    """
 
     VIOLATION = "violation"
     ALLOWED = "allowed"
     ESCALATE = "escalate"
+    ABSTAIN = "abstain"
+
+    @property
+    def violates(self) -> bool:
+        """Whether the text is a violation by rule."""
+        return self in (Outcome.VIOLATION, Outcome.ESCALATE)
+
+    @property
+    def to_people(self) -> bool:
+        """Whether people decide or are told at once, whichever clause is cited."""
+        return self in (Outcome.ESCALATE, Outcome.ABSTAIN)
 
 
 class Term(FrozenModel):
@@ -180,6 +197,8 @@ class Policy(FrozenModel):
         routing: The first rule whose condition holds decides; the last one always holds.
         boundary_examples: Short texts on either side of the line.
         templates: Sentences with slots, for functional cases.
+        locale_notes: Language (``de``), country (``AT``) or both (``de-AT``) to what readers have to know there: words
+            that mean something else, the names of parties, what the law adds.
         changelog: What changed when.
     """
 
@@ -197,6 +216,7 @@ class Policy(FrozenModel):
     routing: tuple[Rule, ...] = Field(min_length=1)
     boundary_examples: tuple[BoundaryExample, ...] = ()
     templates: tuple[CaseTemplate, ...] = ()
+    locale_notes: dict[Locale, Words] = Field(default_factory=dict)
     changelog: tuple[Change, ...] = ()
 
     @cached_property
@@ -221,10 +241,11 @@ class Policy(FrozenModel):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A policy without templates keeps the digest that it had before the language knew them."""
+        """A policy without these parts keeps the digest that it had before the language knew them."""
         data: dict[str, Any] = serialise(self)
-        if not self.templates:
-            data.pop("templates", None)
+        for name in ("templates", "locale_notes"):
+            if not getattr(self, name):
+                data.pop(name, None)
         return data
 
     @model_validator(mode="after")

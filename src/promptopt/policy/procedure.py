@@ -25,6 +25,7 @@ FloatArray = npt.NDArray[np.float64]
 DIRECT_QUESTION = "violation"
 MAX_CHECKLIST_CLAUSES = 14
 _APPLIES = 0.5
+_ABSTAINED = 0.5
 _ROWS_AT_A_TIME = 256
 
 Shape = Literal["direct", "checklist"]
@@ -40,7 +41,8 @@ class Procedure(FrozenModel):
         precedence: Violating clauses, the one to cite first.
         routing: The policy's rules, first match wins.
         aggregate: How a checklist's answers become one probability: ``routing`` is the exact probability that the
-            rules conclude a violation if each clause applied independently with its measured probability;
+            rules conclude a violation if each clause applied independently with its measured probability, where a
+            combination that the rules leave to people counts half, for it says nothing either way;
             ``strongest`` is the largest p(clause) * (1 - p(strongest exception that lifts it)); ``noisy_or`` is one
             minus the product of one minus each of these, so that several weak clauses add up.
     """
@@ -109,7 +111,9 @@ class Procedure(FrozenModel):
         Returns:
             A verdict. A checklist's cites the first clause by precedence that applies and no exception lifts, or the
             nearest to that where the threshold is below a half, and the rule that goes with it; a direct question
-            cites nothing, so the severity of a violation is unknown.
+            cites nothing, so the severity of a violation is unknown. Where the answers, each taken for the likelier
+            of yes and no, lead to a rule that abstains, the verdict names that rule and goes to people; its label and
+            clause are then a guess.
         """
         if np.isnan(score):
             return Verdict.unjudged("a question of the procedure was not answered")
@@ -119,6 +123,9 @@ class Procedure(FrozenModel):
             return Verdict(label=label, probability=score, severity=None if violates else 0)
         clause = self._cited(answers, label)
         rule = self._rule(answers, clause)
+        abstaining = self._abstaining(answers)
+        if abstaining is not None:
+            clause, rule = self._doubted(answers, abstaining, label) or clause, abstaining
         to_people = (rule is not None and rule.then is Outcome.ESCALATE) or (
             clause is not None and clause.action is Action.ESCALATE
         )
@@ -128,15 +135,19 @@ class Procedure(FrozenModel):
             clause=None if clause is None else clause.id,
             severity=0 if clause is None else clause.severity,
             rule=None if rule is None else rule.id,
-            escalate=violates and to_people,
+            escalate=abstaining is not None or (violates and to_people),
         )
 
     @cached_property
     def _violates(self) -> FloatArray:
-        """1 where the routing calls a combination of clause answers a violation; shape (2 ** clauses,)."""
+        """How far the routing calls a combination of clause answers a violation: 0, 1, or a half where it abstains.
+
+        The shape is (2 ** clauses,).
+        """
         ids = [c.id for c in self.clauses]
         deciding = first_match(self.routing, ids, every_assignment(len(ids)))
-        return np.array([float(rule.then is not Outcome.ALLOWED) for rule in self.routing])[deciding]
+        worth = [_ABSTAINED if rule.then is Outcome.ABSTAIN else float(rule.then.violates) for rule in self.routing]
+        return np.array(worth)[deciding]
 
     def _routed(self, table: FloatArray) -> FloatArray:
         """The multilinear extension of the routing at each row: one clause after another is averaged out."""
@@ -193,10 +204,24 @@ class Procedure(FrozenModel):
                 fired = self._route(applies | dict.fromkeys(self.precedence, False))
             return fired if fired.then is Outcome.ALLOWED else None
         fired = self._route(applies | {clause.id: True} | dict.fromkeys(clause.exceptions, False))
-        citing = [r for r in self.routing if clause.id in r.when.any + r.when.all and r.then is not Outcome.ALLOWED]
+        citing = [r for r in self.routing if clause.id in r.when.any + r.when.all and r.then.violates]
         if fired in citing or not citing:
-            return fired if fired.then is not Outcome.ALLOWED else None
+            return fired if fired.then.violates else None
         return citing[0]
+
+    def _abstaining(self, answers: Mapping[str, float]) -> Rule | None:
+        """The rule that leaves the case to people; None where another rule decides."""
+        if all(rule.then is not Outcome.ABSTAIN for rule in self.routing):
+            return None
+        answered = self._route({c.id: answers[c.id] >= _APPLIES for c in self.clauses})
+        return answered if answered.then is Outcome.ABSTAIN else None
+
+    def _doubted(self, answers: Mapping[str, float], rule: Rule, label: Label) -> Clause | None:
+        """The first clause by precedence of those that made an abstaining rule hold; None for a guess of allowed."""
+        if label is Label.ALLOWED:
+            return None
+        named = [c for c in self.precedence if c in rule.when.any + rule.when.all and answers[c] >= _APPLIES]
+        return next((c for c in self.clauses if c.id in named[:1]), None)
 
     def _route(self, applies: Mapping[str, bool]) -> Rule:
         ids = [c.id for c in self.clauses]

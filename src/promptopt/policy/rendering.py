@@ -47,8 +47,8 @@ def render_policy(policy: Policy, rendering: Rendering, options: RenderOptions =
         policy: The policy.
         rendering: ``none``; ``summary`` (the condensed policy); ``titles`` (clause titles under *violates* and
             *allowed*); ``definitions`` (one sentence per clause); ``criteria`` (definitions with includes and
-            excludes); ``full`` (summary, terms, criteria and boundary examples); ``checklist`` (each clause's
-            question).
+            excludes); ``full`` (summary, terms, criteria, boundary examples and locale notes); ``checklist`` (each
+            clause's question).
         options: Which clauses, in which order.
 
     Returns:
@@ -72,7 +72,14 @@ def render_policy(policy: Policy, rendering: Rendering, options: RenderOptions =
         f'- "{e.text}" -> {e.label.value}{f" ({e.clause})" if e.clause else ""}: {e.why}'
         for e in policy.boundary_examples
     )
-    parts = [policy.summary, terms and f"Terms:\n{terms}", criteria, examples and f"Examples:\n{examples}"]
+    notes = "\n".join(f"- {locale}: {note}" for locale, note in policy.locale_notes.items())
+    parts = [
+        policy.summary,
+        terms and f"Terms:\n{terms}",
+        criteria,
+        examples and f"Examples:\n{examples}",
+        notes and f"By language or country:\n{notes}",
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -130,6 +130,7 @@ def _facts(policy: Policy, previous: Policy | None) -> dict[str, Any]:
         "contrasts": list(contrasts(policy)),
         "escalated": [c for c in policy.clauses if c.action is Action.ESCALATE],
         "escalating": [e for e in tree.endings if e.outcome is Outcome.ESCALATE],
+        "abstaining": [e for e in tree.endings if e.outcome is Outcome.ABSTAIN],
         "lifts": {c.id: [v for v in policy.violating if c.id in v.exceptions] for c in policy.permitting},
         "previous": previous,
         "changes": () if previous is None else changes_since(previous, policy),

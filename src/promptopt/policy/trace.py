@@ -37,10 +37,10 @@ class RoutingTrace(FrozenModel):
         asked: The questions in order.
         rule: Id of the rule that decided; None when a question was left open.
         outcome: What it concluded; None when a question was left open.
-        cited: Clause ids: of a violation those that made the rule hold, the first by precedence first; otherwise the
-            permitted contexts that were answered *yes*.
-        severity: The first cited clause's; 0 when allowed, None when open or when the rule rests on no clause.
-        action: The first cited clause's; None when open or when the rule rests on no clause.
+        cited: Clause ids: of a violation those that made the rule hold, the first by precedence first; the same where
+            the rule abstains, as the clauses in question; otherwise the permitted contexts that were answered *yes*.
+        severity: The first cited clause's; 0 when allowed, None when open, left to people, or resting on no clause.
+        action: The first cited clause's; None when open, left to people, or resting on no clause.
         escalate: Whether it goes to people: by the rule or by that action.
         open_question: The clause whose answer is missing; None when the procedure ended.
     """
@@ -86,7 +86,7 @@ def trace(policy: Policy, answers: Mapping[str, bool]) -> RoutingTrace:
             severity=0,
             action=Action.ALLOW,
         )
-    return _violation(asked, ending)
+    return _not_allowed(asked, ending)
 
 
 def _asked(step: Step, answers: Mapping[str, bool]) -> Asked:
@@ -100,10 +100,10 @@ def _asked(step: Step, answers: Mapping[str, bool]) -> Asked:
     )
 
 
-def _violation(asked: tuple[Asked, ...], ending: Ending) -> RoutingTrace:
+def _not_allowed(asked: tuple[Asked, ...], ending: Ending) -> RoutingTrace:
     yes = {a.clause for a in asked if a.answer}
     cited = [c for c in ending.consequences if c.clause in yes]
-    first = cited[0] if cited else None
+    first = cited[0] if cited and ending.outcome.violates else None
     action = None if first is None else first.action
     return RoutingTrace(
         asked=asked,
@@ -112,5 +112,5 @@ def _violation(asked: tuple[Asked, ...], ending: Ending) -> RoutingTrace:
         cited=tuple(c.clause for c in cited),
         severity=None if first is None else first.severity,
         action=action,
-        escalate=ending.outcome is Outcome.ESCALATE or action is Action.ESCALATE,
+        escalate=ending.outcome.to_people or action is Action.ESCALATE,
     )

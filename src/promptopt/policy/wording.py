@@ -11,6 +11,7 @@ OUTCOMES = {
     Outcome.VIOLATION: "Violation",
     Outcome.ALLOWED: "Allowed",
     Outcome.ESCALATE: "Violation, escalate",
+    Outcome.ABSTAIN: "People decide",
 }
 
 _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -22,14 +23,17 @@ def printable(text: str) -> str:
 
 
 def headline(ending: Ending) -> str:
-    """``Violation: cite V2, V3 or V6``; ``Allowed``."""
-    cited = [c.clause for c in ending.consequences]
-    return f"{OUTCOMES[ending.outcome]}: cite {either(cited)}" if cited else OUTCOMES[ending.outcome]
+    """``Violation: cite V2, V3 or V6``; ``People decide: V2 or V3?``; ``Allowed``."""
+    said, cited = OUTCOMES[ending.outcome], [c.clause for c in ending.consequences]
+    if not cited:
+        return said
+    return f"{said}: {either(cited)}?" if ending.outcome is Outcome.ABSTAIN else f"{said}: cite {either(cited)}"
 
 
 def consequences(ending: Ending) -> list[str]:
-    """``V1: severity 4, escalate``, one for each clause that may be cited."""
-    return [f"{c.clause}: severity {c.severity}, {c.action.value}" for c in ending.consequences]
+    """``V1: severity 4, escalate``, one for each clause that may be cited; ``if V1: ...`` where people decide."""
+    doubt = "if " if ending.outcome is Outcome.ABSTAIN else ""
+    return [f"{doubt}{c.clause}: severity {c.severity}, {c.action.value}" for c in ending.consequences]
 
 
 def target(tree: DecisionTree, name: str) -> str:

@@ -23,7 +23,8 @@ _LEAST_OVERLAP = 0.15
 def functional_cases(policy: Policy, *, seed: int = 0, limit: int | None = None) -> tuple[FunctionalCase, ...]:
     """Functional cases of a policy, from its boundary examples and templates.
 
-    The verdict of every case comes from the policy's routing, given the clauses that the case is made to fall under.
+    The verdict of every case comes from the policy's routing, given the clauses that the case is made to fall under; a
+    text that the routing leaves to people makes no case.
     The functions are: ``clause:X/plain``; ``contrast:X`` (the allowed half of a pair of boundary examples);
     ``permitted:X`` (an allowed example that stands alone); ``minimal_edit:X`` (a template with a control word);
     ``exception:E`` (a violation inside a context that lifts it); ``zero_tolerance:X`` (inside one that does not);
@@ -81,7 +82,7 @@ def _boundary_cases(policy: Policy) -> Iterator[FunctionalCase]:
         partner = pairs.get(number)
         first = None if partner is None else policy.boundary_examples[min(number, partner)].text
         pair = None if first is None else f"{policy.domain}-fp-{digest_text(first)[:_ID_DIGITS]}"
-        yield _case(policy, example.text, applying, function, pair=pair)
+        yield from _cases(policy, example.text, applying, function, pair=pair)
 
 
 def _contrasts(policy: Policy) -> dict[int, int]:
@@ -105,12 +106,12 @@ def _template_cases(policy: Policy) -> Iterator[FunctionalCase]:
         fillings = list(_fillings(template.slots))
         violating = policy.by_id[template.clause].is_violating
         name = f"clause:{template.clause}/plain" if violating else f"permitted:{template.clause}"
-        plain = [_case(policy, _fill(template, f), (template.clause,), name) for f in fillings]
+        plain = [c for f in fillings for c in _cases(policy, _fill(template, f), (template.clause,), name)]
         yield from plain
-        for slot, words in template.controls.items():
+        for slot, words in template.controls.items() if plain else ():
             for word in words:
                 text = _fill(template, {**fillings[0], slot: word})
-                yield _case(policy, text, (), f"minimal_edit:{template.clause}", base=plain[0])
+                yield from _cases(policy, text, (), f"minimal_edit:{template.clause}", base=plain[0])
 
 
 def _fillings(slots: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
@@ -132,15 +133,16 @@ def _derived(policy: Policy, base: FunctionalCase, seed: int) -> Iterator[Functi
         if lifted or violated.zero_tolerance:
             function = f"exception:{permitting.id}" if lifted else f"zero_tolerance:{violated.id}"
             for _, sentence in frames_of(permitting):
-                yield _case(policy, framed(sentence, base.text), (violated.id, permitting.id), function, base=base)
+                applying = (violated.id, permitting.id)
+                yield from _cases(policy, framed(sentence, base.text), applying, function, base=base)
     for name, obfuscate in OBFUSCATIONS.items():
         chance = random.Random(digest_text(f"{seed}\n{name}\n{base.text}"))  # noqa: S311 (a reproducible draw, not a secret)
         text = obfuscate(base.text, chance)
         if text != base.text:
-            yield _case(policy, text, (violated.id,), f"obfuscation:{name}", base=base)
+            yield from _cases(policy, text, (violated.id,), f"obfuscation:{name}", base=base)
 
 
-def _case(
+def _cases(
     policy: Policy,
     text: str,
     applying: tuple[str, ...],
@@ -148,12 +150,15 @@ def _case(
     *,
     base: FunctionalCase | None = None,
     pair: str | None = None,
-) -> FunctionalCase:
+) -> Iterator[FunctionalCase]:
+    """The one case, or none where the routing leaves it to people."""
     implied = implied_verdict(policy, applying)
+    if implied.label is None:
+        return
     own = f"{policy.domain}-f-{digest_text(function + chr(10) + text)[:_ID_DIGITS]}"
     contrast = pair is not None or function.startswith("minimal_edit:")
     allowed = CaseKind.HARD_NEGATIVE if implied.label is Label.ALLOWED else CaseKind.PLAIN
-    return FunctionalCase(
+    yield FunctionalCase(
         id=own,
         text=text,
         language=policy.language,

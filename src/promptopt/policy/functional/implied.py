@@ -16,14 +16,14 @@ class Implied(FrozenModel):
     """What the routing concludes.
 
     Attributes:
-        label: Violation (escalated ones too) or allowed.
+        label: Violation (escalated ones too) or allowed; None where the rule leaves it to people.
         clause: The violating clause that comes first in precedence among those the deciding rule cites; for an
             allowed text the permitting clause that applies, if any.
-        severity: Of the clause cited; 0 for an allowed text.
+        severity: Of the clause cited; 0 for an allowed text. Where people decide, what a violation would have.
         rule: The rule that decides.
     """
 
-    label: Label
+    label: Label | None
     clause: str | None
     severity: int
     rule: str
@@ -53,4 +53,5 @@ def implied_verdict(policy: Policy, applying: Collection[str]) -> Implied:
     violating = [clause for clause in policy.precedence if clause in applying]
     cited = next((c for c in violating if c in rule.when.clauses), violating[0] if violating else None)
     severity = max(1, policy.by_id[cited].severity) if cited else 1
-    return Implied(label=Label.VIOLATION, clause=cited, severity=severity, rule=rule.id)
+    label = Label.VIOLATION if rule.then.violates else None
+    return Implied(label=label, clause=cited, severity=severity, rule=rule.id)
