@@ -50,9 +50,15 @@ def sweep(overrides: Overrides = None, as_json: Json = False) -> None:
 
 @app.command()
 def judge(
-    bundle: Annotated[Path, typer.Option("--bundle", help="Folder of an exported judge.")],
     source: Annotated[Path, typer.Option("--in", help="JSONL, CSV or Parquet file to judge.")],
     target: Annotated[Path, typer.Option("--out", help="Where to write it with the verdicts added.")],
+    bundle: Annotated[
+        list[Path] | None,
+        typer.Option("--bundle", help="Folder of an exported judge; several, one per domain, judge every row at once."),
+    ] = None,
+    bundles: Annotated[
+        Path | None, typer.Option("--bundles", help="Folder of exported judges, all to be used, one per domain.")
+    ] = None,
     text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
     prefix: Annotated[str, typer.Option(help="Prefix of the columns that are added.")] = "judge_",
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
@@ -76,15 +82,23 @@ def judge(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Judge a file with an exported judge; every input column is kept. The same command resumes a killed run."""
+    """Judge a file with an exported judge, or with one per domain and an overall action. Every input column is kept.
+
+    The same command resumes a killed run.
+    """
     from promptopt.bundle.tables import TableOptions
-    from promptopt.commands.judge import JudgeRequest
-    from promptopt.commands.judge import judge as run
+    from promptopt.commands import judge as one
+    from promptopt.commands import judge_domains as several
 
     options = TableOptions(
         text_column=text_column, prefix=prefix, overwrite=force, part_rows=part_rows, restart=restart
     )
-    run(JudgeRequest(bundle, source, target, options, any_judge, engine, actors), as_json)
+    folders = several.folders(bundle or (), bundles)
+    if bundles is None and len(folders) == 1:
+        one.judge(one.JudgeRequest(folders[0], source, target, options, any_judge, engine, actors), as_json)
+    else:
+        request = several.DomainsRequest(folders, source, target, options, any_judge, engine, actors)
+        several.judge_domains(request, as_json)
 
 
 @app.command()
@@ -296,6 +310,41 @@ def policy_show(
     from promptopt.commands.policy_show import show as run
 
     run(ShowRequest(policy, answers, rest, mermaid, svg), as_json)
+
+
+@policy_app.command("lint")
+def policy_lint(
+    policies: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[POLICY]...", help="Policy files or folders of them; data/policies by default."),
+    ] = None,
+    min_level: Annotated[
+        str, typer.Option("--min-level", help="note, warning or error: findings below it are neither shown nor counted.")
+    ] = "warning",
+    previous: Annotated[
+        Path | None, typer.Option("--previous", help="The version that people know of the one POLICY: finds reused ids.")
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", help="Code of a rule to leave out, such as PL323; may be repeated.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Tokens that the definitions may take (600).")] = None,
+    max_grade: Annotated[float | None, typer.Option(help="Highest Flesch-Kincaid school grade (12).")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the faults of policy files, each with its line, reason and remedy. Exit code 1 when there are any."""
+    from promptopt.commands.policy_lint import LintRequest, lint
+
+    lint(LintRequest(policies or (), min_level, previous, ignore or (), budget, max_grade), as_json)
+
+
+@policy_app.command("schema")
+def policy_schema(
+    target: Annotated[Path | None, typer.Option("--output", help="File to write it to; standard output by default.")] = None,
+) -> None:
+    """Print the JSON schema of the policy language, for editors."""
+    from promptopt.commands.policy_schema import schema
+
+    schema(target)
 
 
 @bench_app.callback()

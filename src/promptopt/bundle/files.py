@@ -104,6 +104,29 @@ def read_bundle(folder: Path) -> PromptBundle:
         raise BundleError(explain_validation(cause), where=folder, remedy="export the bundle again") from cause
 
 
+def bundle_folders(folder: Path) -> list[Path]:
+    """The bundles directly in a folder, or each in a folder of its own as sweeps export them (``NAME/bundle``).
+
+    Args:
+        folder: Any folder.
+
+    Returns:
+        Their folders, by name.
+
+    Raises:
+        BundleError: The folder does not exist, or holds none.
+    """
+    if not folder.is_dir():
+        raise BundleError("the folder of bundles does not exist", where=folder, remedy="check the path")
+    found = [path for child in sorted(folder.iterdir()) for path in (child, child / "bundle")]
+    bundles = [path for path in found if (path / MANIFEST).is_file()]
+    if not bundles:
+        raise BundleError(
+            "holds no bundle", where=folder, remedy="give a folder whose subfolders are bundles, or name each bundle"
+        )
+    return bundles
+
+
 def _render(bundle: PromptBundle) -> dict[str, bytes]:
     """File name to content, the manifest and its seal last."""
     data = bundle.model_dump(mode="json", exclude={"parity", "policy_source"})

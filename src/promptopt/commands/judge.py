@@ -54,7 +54,7 @@ class JudgeRequest:
 def judge(request: JudgeRequest, as_json: bool) -> None:
     """Judges a file; the output appears complete or not at all, and until then finished parts wait for the next run."""
     bundle = read_bundle(request.bundle)
-    config = _engine_config(bundle, request)
+    config = engine_config(bundle, request.engine, request.actors)
     workers = RayWorkers(*_ray(bundle, config, request)) if config["engine"] == _RAY else _Here(bundle, config, request)
     display = JudgeDisplay(as_json)
     try:
@@ -115,8 +115,13 @@ class _Here:
         return self._runtime, self._engine
 
 
-def _engine_config(bundle: PromptBundle, request: JudgeRequest) -> dict[str, Any]:
+def engine_config(bundle: PromptBundle, engine: str | None, actors: int | None) -> dict[str, Any]:
     """The bundle's judge configuration with the engine that was asked for.
+
+    Args:
+        bundle: The bundle.
+        engine: Kind of engine to use instead of the bundle's; None for the bundle's.
+        actors: Number of Ray actors; None for what the bundle says.
 
     Raises:
         ConfigError: There is no such engine, or the number of actors is for another.
@@ -124,13 +129,11 @@ def _engine_config(bundle: PromptBundle, request: JudgeRequest) -> dict[str, Any
     config = dict(bundle.judge)
     own = config.setdefault("engine", JudgeConfig.model_fields["engine"].default)
     kinds = get_args(JudgeConfig.model_fields["engine"].annotation)
-    if request.engine is not None and request.engine not in kinds:
-        raise ConfigError(
-            f"there is no engine {request.engine!r}", where="--engine", remedy=f"choose from {', '.join(kinds)}"
-        )
-    config["engine"] = request.engine or own
+    if engine is not None and engine not in kinds:
+        raise ConfigError(f"there is no engine {engine!r}", where="--engine", remedy=f"choose from {', '.join(kinds)}")
+    config["engine"] = engine or own
     if config["engine"] != _RAY:
-        if request.actors is not None:
+        if actors is not None:
             raise ConfigError(
                 f"the engine {config['engine']!r} has no actors", where="--actors", remedy="add --engine ray"
             )
@@ -139,8 +142,8 @@ def _engine_config(bundle: PromptBundle, request: JudgeRequest) -> dict[str, Any
     ray = dict(given) if isinstance(given, dict) else {}
     if own != _RAY:
         ray["engine"] = own
-    if request.actors is not None:
-        ray["actors"] = request.actors
+    if actors is not None:
+        ray["actors"] = actors
     return {**config, "ray": ray}
 
 
