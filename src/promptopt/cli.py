@@ -347,6 +347,19 @@ def policy_schema(
     schema(target)
 
 
+@policy_app.command("schema")
+def policy_schema(
+    target: Annotated[
+        Path | None, typer.Option("--output", help="File to write it to; standard output by default.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the JSON schema of the policy language, for editors."""
+    from promptopt.commands.policy_schema import schema
+
+    schema(target, as_json)
+
+
 @bench_app.callback()
 def bench() -> None:
     """Measure the judge's engine, and the search, against other ways."""

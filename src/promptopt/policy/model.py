@@ -8,7 +8,14 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
 from promptopt.core.case import Label
 from promptopt.core.digest import digest_data
@@ -21,6 +28,8 @@ DOMAIN_NAME = r"^[a-z][a-z0-9_]{1,39}$"
 LOCALE = r"^([a-z]{2,3}(-[A-Z]{2})?|[A-Z]{2})$"
 Words = Annotated[str, StringConstraints(min_length=1)]
 Locale = Annotated[str, StringConstraints(pattern=LOCALE)]
+# Only the schema for editors knows the pattern: the policy itself says which clauses there are to cite.
+ClauseRef = Annotated[str, WithJsonSchema({"type": "string", "pattern": CLAUSE_ID})]
 
 
 class PolicyFaultError(ValueError):
@@ -70,7 +79,12 @@ class Outcome(StrEnum):
 
 
 class Term(FrozenModel):
-    """A defined word of the policy."""
+    """A defined word of the policy.
+
+    Attributes:
+        term: The word.
+        definition: What it means wherever the policy uses it.
+    """
 
     term: Words
     definition: Words
@@ -83,10 +97,16 @@ class Clause(FrozenModel):
     which would otherwise violate.
 
     Attributes:
-        id: Letters and a number (``"V2"``, ``"V2.b"``); verdicts cite it.
+        id: Letters and a number (``"V2"``, ``"V2.b"``); verdicts cite it, so an id never gets another meaning.
+        title: What people call it.
+        severity: 1 (low) to 4 (critical) for a violation, 0 for a context that permits.
+        definition: What the clause covers, by what can be seen in the text.
         question: A yes/no question that decides the clause from the text alone.
+        includes: Kinds of text that the clause covers.
+        excludes: Kinds of text that look alike and that it does not cover.
         exceptions: Ids of the severity-0 clauses that lift this clause.
         zero_tolerance: True when nothing lifts it.
+        action: What the platform does; ``allow`` for severity 0 and for nothing else.
     """
 
     id: str = Field(pattern=CLAUSE_ID)
@@ -96,7 +116,7 @@ class Clause(FrozenModel):
     question: Words
     includes: tuple[Words, ...] = Field(min_length=1)
     excludes: tuple[Words, ...] = Field(min_length=1)
-    exceptions: tuple[str, ...] = ()
+    exceptions: tuple[ClauseRef, ...] = ()
     zero_tolerance: bool = False
     action: Action
 
@@ -114,9 +134,9 @@ class When(FrozenModel):
         none: Not one of these applies.
     """
 
-    any: tuple[str, ...] = ()
-    all: tuple[str, ...] = ()
-    none: tuple[str, ...] = ()
+    any: tuple[ClauseRef, ...] = ()
+    all: tuple[ClauseRef, ...] = ()
+    none: tuple[ClauseRef, ...] = ()
 
     @property
     def clauses(self) -> tuple[str, ...]:
@@ -128,7 +148,13 @@ class When(FrozenModel):
 
 
 class Rule(FrozenModel):
-    """One step of the routing: the first rule whose condition holds decides."""
+    """One step of the routing: the first rule whose condition holds decides.
+
+    Attributes:
+        id: Verdicts and traces name it.
+        when: The condition; ``{}`` always holds, and stands in the last rule only.
+        then: What the rule concludes.
+    """
 
     id: Words
     when: When
@@ -136,11 +162,18 @@ class Rule(FrozenModel):
 
 
 class BoundaryExample(FrozenModel):
-    """A short text that shows where the line is, and which side it falls on."""
+    """A short text that shows where the line is, and which side it falls on.
+
+    Attributes:
+        text: The text.
+        label: Its side.
+        clause: The clause that decides it; null where no clause applies.
+        why: The reason, in a few words.
+    """
 
     text: Words
     label: Label
-    clause: str | None = None
+    clause: ClauseRef | None = None
     why: Words
 
 
@@ -154,7 +187,7 @@ class CaseTemplate(FrozenModel):
         controls: Slot to words with which the clause no longer applies, everything else being the same.
     """
 
-    clause: str
+    clause: ClauseRef
     text: Words
     slots: dict[str, tuple[Words, ...]] = Field(default_factory=dict)
     controls: dict[str, tuple[Words, ...]] = Field(default_factory=dict)
@@ -172,7 +205,13 @@ class CaseTemplate(FrozenModel):
 
 
 class Change(FrozenModel):
-    """One entry of the policy's own changelog."""
+    """One entry of the policy's own changelog.
+
+    Attributes:
+        version: The version that the change made.
+        date: The day on which it came into force.
+        change: What is different.
+    """
 
     version: str
     date: date
@@ -212,7 +251,7 @@ class Policy(FrozenModel):
     summary: Words
     terms: tuple[Term, ...] = ()
     clauses: tuple[Clause, ...] = Field(min_length=1)
-    precedence: tuple[str, ...]
+    precedence: tuple[ClauseRef, ...]
     routing: tuple[Rule, ...] = Field(min_length=1)
     boundary_examples: tuple[BoundaryExample, ...] = ()
     templates: tuple[CaseTemplate, ...] = ()
