@@ -26,14 +26,13 @@ from promptopt.metrics.arrays import BoolArray, FloatArray, Measured
 from promptopt.metrics.calibration import fit_platt
 from promptopt.metrics.operating_point import choose_threshold, confusion
 from promptopt.metrics.ranking import average_precision
-from promptopt.programs.program import JudgementProgram
 from promptopt.scores.store import ScoreStore, Spent
-from promptopt.search.baselines.base import Meter, SearchTask
+from promptopt.search.baselines.base import FoundProgram, Meter, SearchTask
 from promptopt.search.judging import StoredJudge
 from promptopt.search.openings import OpeningRecord
 
 CELLS = "cells"
-_SEARCH = {"objective", "racing", "sampler", "proposers", "demo_pool"}
+_SEARCH = {"objective", "racing", "sampler", "proposers", "demo_pool", "winner"}
 
 
 class SearchCell(FrozenModel):
@@ -171,7 +170,7 @@ class _Bench:
 
     def _measure(
         self,
-        program: JudgementProgram,
+        program: FoundProgram,
         judge: StoredJudge,
         meter: Meter,
         cases: Sequence[GoldenCase],

@@ -9,18 +9,22 @@ from pathlib import Path
 from promptopt.core.case import GoldenCase
 from promptopt.core.prompt import LoweredPrompt
 from promptopt.errors import ConfigError, UserError
-from promptopt.programs.program import JudgementProgram
 from promptopt.scores.store import Spent
-from promptopt.search.baselines.base import Meter, SearchMethod, SearchTask
+from promptopt.search.baselines.base import FoundProgram, Meter, SearchMethod, SearchTask
 from promptopt.search.baselines.registry import BASELINES
+from promptopt.search.baselines.winner import found_program
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import StoredAnswers
 from promptopt.search.lockstep_sweep import LockstepSweep
 from promptopt.search.proposers.mixed import make_proposers
 from promptopt.search.study import SweepStudy, TrialRecord
+from promptopt.search.sweep import SweepResult
+from promptopt.search.winner import WinnerConfig
 
 OWN = "promptopt"
+OWN_JURY = "promptopt_jury"
+JURORS = 3
 
 
 class OwnSweep:
@@ -28,14 +32,15 @@ class OwnSweep:
 
     Args:
         config: Objective, races and sampler; the budget is the meter's.
+        jurors: Prompts in the winner.
     """
 
-    name = OWN
-
-    def __init__(self, config: SearchConfig) -> None:
+    def __init__(self, config: SearchConfig, jurors: int = 1) -> None:
         self._config = config
+        self._winner = WinnerConfig(jury=jurors, seed_alpha=config.winner.seed_alpha)
+        self.name = OWN if jurors == 1 else OWN_JURY
 
-    def search(self, task: SearchTask) -> JudgementProgram:
+    def search(self, task: SearchTask) -> FoundProgram:
         """Runs a sweep in a folder that is thrown away, and returns the winner."""
         meter = task.meter
         budget = {"trials": None, "judge_calls": meter.left}
@@ -69,7 +74,15 @@ class OwnSweep:
                 return task.seed_program()
             finally:
                 study.close()
-        return task.maker.program(result.ranked[0].candidate)
+        return self._chosen(task, result)
+
+    def _chosen(self, task: SearchTask, result: SweepResult) -> FoundProgram:
+        """The winner; every score it takes to choose was paid for by the races."""
+        programs = [task.maker.program(record.candidate) for record in result.ranked]
+        ranked = [(p, task.meter.scores(p.lower(), p.procedure, task.cases)) for p in programs]
+        numbers = [record.number for record in result.ranked]
+        seed_rank = numbers.index(result.seed.number) if result.seed.number in numbers else None
+        return found_program(task, ranked, seed_rank, self._config.objective, self._winner)
 
 
 def make_method(name: str, config: SearchConfig) -> SearchMethod:
@@ -78,15 +91,19 @@ def make_method(name: str, config: SearchConfig) -> SearchMethod:
     Raises:
         ConfigError: There is no such method.
     """
-    makers: Mapping[str, Callable[[], SearchMethod]] = {OWN: lambda: OwnSweep(config), **BASELINES}
+    makers: Mapping[str, Callable[[], SearchMethod]] = {
+        OWN: lambda: OwnSweep(config),
+        OWN_JURY: lambda: OwnSweep(config, JURORS),
+        **BASELINES,
+    }
     if name not in makers:
         raise ConfigError(f"no search method {name!r}", where="--methods", remedy=f"choose from {', '.join(makers)}")
     return makers[name]()
 
 
 def method_names() -> tuple[str, ...]:
-    """All methods, the package's own first."""
-    return (OWN, *BASELINES)
+    """All methods, the package's own ones first."""
+    return (OWN, OWN_JURY, *BASELINES)
 
 
 class _MeteredJudge:

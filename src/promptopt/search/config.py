@@ -12,6 +12,7 @@ from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.operating import OperatingPointConfig
 from promptopt.search.proposers.config import ProposerConfig
 from promptopt.search.racing import RacingConfig
+from promptopt.search.winner import WinnerConfig
 
 
 class BudgetConfig(FrozenModel):
@@ -50,9 +51,10 @@ class SearchConfig(FrozenModel):
         racing: Who is judged on all search cases.
         budget: When to stop.
         sampler: How points are proposed.
-        finalists: How many of the best candidates are logged and calibrated in full; the first of them wins.
+        finalists: How many of the best candidates are logged and calibrated in full.
         demo_pool: Search cases set aside for demonstrations.
         constraints: What the winner has to keep on critical slices.
+        winner: Who wins: when the seed prompt stays, and how many prompts a jury has.
         operating_point: How the winner's threshold is chosen.
         proposers: Who proposes candidates besides Optuna's sampler; lockstep races only.
     """
@@ -64,5 +66,6 @@ class SearchConfig(FrozenModel):
     finalists: int = Field(default=3, ge=1)
     demo_pool: int = Field(default=24, ge=0)
     constraints: tuple[ConstraintConfig, ...] = ()
+    winner: WinnerConfig = WinnerConfig()
     operating_point: OperatingPointConfig = OperatingPointConfig()
     proposers: ProposerConfig = ProposerConfig()

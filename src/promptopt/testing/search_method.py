@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from promptopt.programs.program import JudgementProgram
-from promptopt.search.baselines.base import SearchMethod, SearchTask
+from promptopt.search.baselines.base import FoundProgram, SearchMethod, SearchTask
 
 MakeTask = Callable[[int, int], SearchTask]
 
@@ -49,7 +48,7 @@ def _ends_on_a_tiny_budget(make_method: Callable[[], SearchMethod], make_task: M
     _can_be_scored(program, make_task(10**6, 0))
 
 
-def _can_be_scored(program: JudgementProgram, task: SearchTask) -> None:
+def _can_be_scored(program: FoundProgram, task: SearchTask) -> None:
     scores = task.meter.scores(program.lower(), program.procedure, task.cases)
     _hold(scores.shape == (len(task.cases),), f"scores have the shape {scores.shape}")
     _hold(bool(np.isfinite(scores).any()), "the program that was returned gets no verdict at all")

@@ -16,6 +16,7 @@ from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import Generation, GenerationRequest, JudgeEngine
 from promptopt.metrics.arrays import FloatArray
 from promptopt.policy.asking import bind
+from promptopt.policy.jury import JuryProcedure
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Procedure
 from promptopt.programs.program import JudgementProgram
@@ -63,7 +64,9 @@ class Meter:
         """Judgements that these scores would cost."""
         return len({(p.digest, c.digest) for p in prompts for c in cases} - self._known)
 
-    def scores(self, prompts: Sequence[LoweredPrompt], procedure: Procedure, cases: Sequence[GoldenCase]) -> FloatArray:
+    def scores(
+        self, prompts: Sequence[LoweredPrompt], procedure: Procedure | JuryProcedure, cases: Sequence[GoldenCase]
+    ) -> FloatArray:
         """Probabilities of violation, (cases,); NaN where unjudged.
 
         Raises:
@@ -134,12 +137,25 @@ class SearchTask:
         return self.maker.program(self.maker.candidate(self.space.seed_point()))
 
 
+class FoundProgram(Protocol):
+    """What a search finds: a judgement program, or a jury of them."""
+
+    @property
+    def procedure(self) -> Procedure | JuryProcedure:
+        """How the answers become a verdict."""
+        ...
+
+    def lower(self) -> tuple[LoweredPrompt, ...]:
+        """The prompts, one per question of the procedure."""
+        ...
+
+
 class SearchMethod(Protocol):
     """A way of finding a prompt within a budget."""
 
     name: str
 
-    def search(self, task: SearchTask) -> JudgementProgram:
+    def search(self, task: SearchTask) -> FoundProgram:
         """Searches until the task's meter is spent.
 
         Returns:

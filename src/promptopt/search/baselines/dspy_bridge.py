@@ -22,8 +22,9 @@ from dspy.lm15 import Message, Request, Response, Usage
 
 from promptopt.core.case import GoldenCase
 from promptopt.engines.base import GenerationRequest, Segment
+from promptopt.policy.asking import answers_of_case
 from promptopt.policy.procedure import DIRECT_QUESTION
-from promptopt.programs.decision_client import NotJudgedError
+from promptopt.programs.decision_client import Evidence, NotJudgedError, evidence_of
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.program import JudgementProgram
 from promptopt.programs.prompt_format import PromptFormat
@@ -54,23 +55,23 @@ class MeteredClient:
         self.callbacks: list[Any] = []
         self.history: list[Any] = []
 
-    def __call__(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-        """The measured probability of *yes* for every output field.
+    def __call__(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, Evidence]:
+        """What was measured, for every output field.
 
         Raises:
             NotJudgedError: The judge gave no scores.
             BudgetSpentError: Nothing is left to pay for it.
         """
         inputs = state["inputs"]
-        demos = [Demonstration.of(demo, inputs["question"]) for demo in state.get("demos", ())]
+        demos = [Demonstration.of(demo, inputs["question"], self._layout.ladder) for demo in state.get("demos", ())]
         prompt = lower(DIRECT_QUESTION, state["instructions"], inputs["question"], demos, self._layout)
         answers = self._meter.answers([prompt], [self._cases[inputs["text"]]])
         if answers.unjudged:
             raise NotJudgedError(answers.unjudged[0])
-        probability = float(answers.probabilities[DIRECT_QUESTION][0])
-        return {name: {"noul": probability} for name in questions}
+        answer = answers_of_case(answers.probabilities, 0)[DIRECT_QUESTION]
+        return dict.fromkeys(questions, evidence_of(answer, self._layout))
 
-    async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, Evidence]:
         """As :meth:`__call__`; there is nothing to wait for."""
         return self(state, questions)
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from promptopt.core.candidate import Candidate
+from promptopt.metrics.arrays import FloatArray
 from promptopt.metrics.ranking import average_precision
 from promptopt.programs.program import JudgementProgram
 from promptopt.search.baselines.base import BudgetSpentError, SearchTask
@@ -21,6 +22,7 @@ class BestInFull:
     Attributes:
         spent: True once a candidate could not be afforded.
         program: The best program so far; the seed prompt's before anything was judged.
+        judged: Every program judged, with its AUPRC and its scores, (cases,), in order.
     """
 
     def __init__(self, task: SearchTask) -> None:
@@ -30,6 +32,7 @@ class BestInFull:
         self._best = -math.inf
         self.spent = False
         self.program: JudgementProgram = task.seed_program()
+        self.judged: list[tuple[JudgementProgram, float, FloatArray]] = []
 
     def knows(self, candidate: Candidate) -> bool:
         """Whether the candidate was judged before."""
@@ -47,6 +50,7 @@ class BestInFull:
             return math.nan
         value = average_precision(self._labels, scores)
         self._values[candidate.digest] = value
+        self.judged.append((program, value, scores))
         if value > self._best:
             self._best, self.program = value, program
         return value

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import random
 
-from promptopt.programs.program import JudgementProgram
-from promptopt.search.baselines.base import SearchTask
+import numpy as np
+
+from promptopt.search.baselines.base import FoundProgram, SearchTask
 from promptopt.search.baselines.full_evaluation import BestInFull
+from promptopt.search.baselines.winner import found_program
+from promptopt.search.objective import ObjectiveConfig
+from promptopt.search.winner import WinnerConfig
 
 _TRIES = 200
+_JURORS = 3
 
 
 class RandomSearch:
@@ -16,8 +21,12 @@ class RandomSearch:
 
     name = "random"
 
-    def search(self, task: SearchTask) -> JudgementProgram:
+    def search(self, task: SearchTask) -> FoundProgram:
         """The candidate with the highest AUPRC on the search cases, the seed prompt among them."""
+        return self.explore(task).program
+
+    def explore(self, task: SearchTask) -> BestInFull:
+        """Judges candidates until the budget is gone, the seed prompt first."""
         draw = random.Random(f"random search|{task.seed}")  # noqa: S311 (a reproducible draw, not a secret)
         best = BestInFull(task)
         best.look_at(task.maker.candidate(task.space.seed_point()))
@@ -27,4 +36,19 @@ class RandomSearch:
             candidate = task.maker.candidate(point)
             idle = idle + 1 if best.knows(candidate) else 0
             best.look_at(candidate)
-        return best.program
+        return best
+
+
+class RandomJury(RandomSearch):
+    """Random search whose winner is a jury, chosen as the package's own is: what a jury does without races."""
+
+    name = "random_jury"
+
+    def search(self, task: SearchTask) -> FoundProgram:
+        """A jury of three: the seed prompt, unless the best stands out from it, and the best others."""
+        judged = self.explore(task).judged
+        order = sorted(range(len(judged)), key=lambda i: -np.nan_to_num(judged[i][1]))
+        ranked = [(judged[i][0], judged[i][2]) for i in order]
+        if not ranked:
+            return task.seed_program()
+        return found_program(task, ranked, order.index(0), ObjectiveConfig(), WinnerConfig(jury=_JURORS))

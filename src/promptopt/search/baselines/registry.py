@@ -11,6 +11,7 @@ from promptopt.search.baselines.base import SearchMethod
 _WHERE = {
     "seed": ("seed", "SeedPrompt"),
     "random": ("random_search", "RandomSearch"),
+    "random_jury": ("random_search", "RandomJury"),
     "tpe": ("tpe", "PlainTpe"),
     "miprov2": ("miprov2", "MiproV2"),
     "gepa": ("gepa", "Gepa"),

@@ -1,0 +1,151 @@
+"""Who wins a search: the seed prompt unless another stands out from it, or a jury of the best.
+
+The best of many prompts is the best on one sample of cases, so that its lead is partly that sample's luck. A sweep
+therefore keeps the seed prompt unless the lead stands out from the noise of the search cases; what a lead is worth on
+new cases is for the sealed test. A jury needs no such choice among prompts that the cases cannot tell apart: it pools
+them. docs/design/winners.md has the measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from pydantic import Field
+
+from promptopt.core.model import FrozenModel
+from promptopt.metrics.arrays import BoolArray, FloatArray
+from promptopt.metrics.costs import best_f_beta, recall_at_fpr
+from promptopt.metrics.intervals import Interval, Metric, paired_bootstrap_difference
+from promptopt.metrics.operating_point import best_f1, recall_at_precision
+from promptopt.metrics.ranking import average_precision, roc_auc
+from promptopt.search.objective import ObjectiveConfig
+
+_RESAMPLES = 2000
+
+
+class WinnerConfig(FrozenModel):
+    """How a search's winner is chosen.
+
+    Attributes:
+        jury: Prompts in the winner; a jury of n costs the judgements of n prompts on every case in production.
+        seed_alpha: One-sided level at which the best prompt has to beat the seed prompt on the search cases; None
+            takes the best whatever its lead. The level is that of one comparison, and the best was chosen for its
+            score: it passes more often than in this share of the searches that found nothing.
+    """
+
+    jury: int = Field(default=1, ge=1, le=16)
+    seed_alpha: float | None = Field(default=0.05, gt=0.0, lt=0.5)
+
+
+class Lead(FrozenModel):
+    """How far the best prompt of a search leads the seed prompt on the search cases.
+
+    Attributes:
+        difference: The best's objective minus the seed prompt's, paired; a bootstrap over groups of cases.
+        alpha: One-sided level that the interval belongs to.
+    """
+
+    difference: Interval
+    alpha: float
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether chance at the level does not explain the lead."""
+        return self.difference.low > 0
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScores:
+    """What candidates score on the search cases.
+
+    Attributes:
+        labels: True for a violation, (cases,).
+        groups: Group of each case.
+        ranked: Scores of the complete candidates, the best first; each (cases,), NaN where unjudged.
+        seed_rank: The seed prompt's place among them; None where it was not judged on all cases.
+    """
+
+    labels: BoolArray
+    groups: Sequence[str]
+    ranked: Sequence[FloatArray]
+    seed_rank: int | None
+
+    @property
+    def seed(self) -> FloatArray | None:
+        """The seed prompt's scores; None where it was not judged on all cases."""
+        return None if self.seed_rank is None else self.ranked[self.seed_rank]
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """Who won.
+
+    Attributes:
+        members: Places among the ranked candidates; one, or those of a jury.
+        lead: The best candidate's lead over the seed prompt; None where the seed prompt is itself the best, was not
+            judged on all cases, or nothing was asked of the lead.
+    """
+
+    members: tuple[int, ...]
+    lead: Lead | None
+
+
+def choose_winner(scores: SearchScores, objective: ObjectiveConfig, config: WinnerConfig) -> Winner:
+    """Chooses among complete candidates.
+
+    Args:
+        scores: What they score on the search cases.
+        objective: What the search is for. Objectives that are no function of labels and scores (tokens, severity
+            cost), and searches for several, take the best whatever its lead.
+        config: Size of the jury, level of the lead.
+
+    Returns:
+        One winner, or a jury: the seed prompt, unless the best stands out from it, and the best others.
+    """
+    metric = _metric(objective)
+    found = None
+    if scores.seed is not None and scores.seed_rank and metric is not None and config.seed_alpha is not None:
+        found = lead(scores.labels, scores.seed, scores.ranked[0], metric, scores.groups, config.seed_alpha)
+    seed_stays = scores.seed_rank is not None and found is not None and not found.stands_out
+    order = list(range(len(scores.ranked)))
+    if seed_stays:
+        order.sort(key=lambda place: place != scores.seed_rank)
+    return Winner(tuple(order[: config.jury]), found)
+
+
+def lead(
+    labels: BoolArray, seed: FloatArray, best: FloatArray, metric: Metric, groups: Sequence[str], alpha: float
+) -> Lead:
+    """The lead of the best candidate.
+
+    Args:
+        labels: True for a violation, (cases,).
+        seed: The seed prompt's scores, (cases,); NaN where unjudged.
+        best: The best candidate's.
+        metric: From labels and scores to a number, larger being better.
+        groups: Group of each case; whole groups are drawn.
+        alpha: One-sided level, in (0, 0.5).
+
+    Returns:
+        The lead, with an interval of level ``1 - 2 * alpha``.
+    """
+    difference = paired_bootstrap_difference(
+        labels, seed, best, metric, groups=groups, resamples=_RESAMPLES, level=1 - 2 * alpha
+    )
+    return Lead(difference=difference, alpha=alpha)
+
+
+def _metric(objective: ObjectiveConfig) -> Metric | None:
+    if len(objective.names) > 1:
+        return None
+    metrics: dict[str, Metric] = {
+        "auprc": average_precision,
+        "auroc": roc_auc,
+        "f1": best_f1,
+        "f_beta": partial(best_f_beta, beta=objective.beta),
+        "recall_at_precision": partial(recall_at_precision, floor=objective.precision_floor),
+        "recall_at_fpr": partial(recall_at_fpr, ceiling=objective.fpr_ceiling),
+    }
+    return metrics.get(objective.names[0])
