@@ -316,13 +316,13 @@ def policy_show(
 def policy_lint(
     policies: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[POLICY]...", help="Policy files or folders of them; data/policies by default."),
+        typer.Argument(metavar="POLICY", help="Policy files or folders of them; data/policies by default."),
     ] = None,
     min_level: Annotated[
-        str, typer.Option("--min-level", help="note, warning or error: findings below it are neither shown nor counted.")
+        str, typer.Option("--min-level", help="note, warning or error: what is below it is not shown.")
     ] = "warning",
     previous: Annotated[
-        Path | None, typer.Option("--previous", help="The version that people know of the one POLICY: finds reused ids.")
+        Path | None, typer.Option("--previous", help="The version of the POLICY that people know: finds reused ids.")
     ] = None,
     ignore: Annotated[
         list[str] | None, typer.Option("--ignore", help="Code of a rule to leave out, such as PL323; may be repeated.")
@@ -335,16 +335,6 @@ def policy_lint(
     from promptopt.commands.policy_lint import LintRequest, lint
 
     lint(LintRequest(policies or (), min_level, previous, ignore or (), budget, max_grade), as_json)
-
-
-@policy_app.command("schema")
-def policy_schema(
-    target: Annotated[Path | None, typer.Option("--output", help="File to write it to; standard output by default.")] = None,
-) -> None:
-    """Print the JSON schema of the policy language, for editors."""
-    from promptopt.commands.policy_schema import schema
-
-    schema(target)
 
 
 @policy_app.command("schema")
