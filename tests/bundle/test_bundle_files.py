@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptopt.bundle import files
+from promptopt.bundle import folders
 from promptopt.bundle.files import read_bundle, write_bundle
 from promptopt.bundle.model import PromptBundle
 from promptopt.errors import BundleError
@@ -201,7 +201,7 @@ def test_a_failed_write_leaves_nothing_and_keeps_the_old(folder, make_bundle, mo
             raise OSError(28, "No space left on device")
         path.write_bytes(content)
 
-    monkeypatch.setattr(files, "_write_synced", full)
+    monkeypatch.setattr(folders, "_write_synced", full)
     with pytest.raises(BundleError, match="No space left on device"):
         write_bundle(make_bundle(name="other"), folder, overwrite=True)
     assert _siblings(folder) == ["winner"]
