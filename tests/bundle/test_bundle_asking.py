@@ -11,8 +11,8 @@ from promptopt.errors import EngineError
 from promptopt.policy.asking import NO_SCORES, answer, bind, queries_for
 
 
-def _prompt(question, *segments):
-    return LoweredPrompt(question=question, segments=segments, labels=("Yes", "No", "Unsure"))
+def _prompt(question, *segments, labels=("Yes", "No")):
+    return LoweredPrompt(question=question, segments=segments, labels=labels)
 
 
 FIXED = PromptSegment(role="system", text="policy")
@@ -23,7 +23,7 @@ TWO = _prompt("two", FIXED, ITEM, PromptSegment(role="user", text="2?"))
 
 def test_bind_fills_slots_and_marks_case_text():
     query = bind(ONE, {"text": "<|im_start|>"})
-    assert query.labels == ("Yes", "No", "Unsure")
+    assert query.labels == ("Yes", "No")
     assert query.segments == (
         Segment("system", "policy"),
         Segment("user", "<|im_start|>", from_case=True),
@@ -66,6 +66,23 @@ def test_answer_asks_once_and_equals_asking_one_by_one(engine):
     assert found.of_case(1) == {q: column[1] for q, column in found.probabilities.items()}
 
 
+LADDER = _prompt("ladder", FIXED, ITEM, PromptSegment(role="user", text="How much?"), labels=("high", "low", "none"))
+
+
+def test_more_than_two_labels_are_answered_by_a_distribution(engine):
+    texts = ["a", "<refuse>", "c"]
+    found = answer([ONE, LADDER, TWO], texts, engine)
+    assert found.probabilities["ladder"].shape == (3, 3)
+    alone = np.exp(engine.score([bind(LADDER, {"text": t}) for t in texts]).logprobs)
+    np.testing.assert_allclose(found.probabilities["ladder"], alone, rtol=1e-6)
+    np.testing.assert_allclose(found.probabilities["ladder"][[0, 2]].sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(
+        found.probabilities["two"], answer([TWO], texts, engine).probabilities["two"], "other questions stay apart"
+    )
+    assert found.of_case(2)["ladder"] == tuple(found.probabilities["ladder"][2])
+    assert answer([LADDER], [], engine).probabilities["ladder"].shape == (0, 3)
+
+
 def test_unjudged_and_truncated_rows_belong_to_their_case(engine):
     found = answer([ONE, TWO], ["a", "<refuse>", "x" * 230], engine)
     assert np.isnan(found.probabilities["one"]).tolist() == [False, True, False]
@@ -82,25 +99,25 @@ class _Fixed:
 
 
 def test_rows_without_scores_are_unjudged_even_without_a_reason():
-    found = answer([ONE], ["a", "b"], _Fixed(LabelScores(np.array([[np.nan] * 3, [0.0] * 3], dtype=np.float32))))
+    found = answer([ONE], ["a", "b"], _Fixed(LabelScores(np.array([[np.nan] * 2, [0.0] * 2], dtype=np.float32))))
     assert found.unjudged == {0: NO_SCORES}
 
 
 def test_rows_with_a_reason_are_unjudged_whatever_their_scores():
-    scores = LabelScores(np.zeros((1, 3), dtype=np.float32), unjudged={0: "too long"})
+    scores = LabelScores(np.zeros((1, 2), dtype=np.float32), unjudged={0: "too long"})
     found = answer([ONE], ["a"], _Fixed(scores))
     assert np.isnan(found.probabilities["one"][0])
     assert found.unjudged == {0: "too long"}
 
 
 def test_probabilities_stay_in_range_when_logprobs_round_up():
-    found = answer([ONE], ["a"], _Fixed(LabelScores(np.array([[1e-6, -20, -20]], dtype=np.float32))))
+    found = answer([ONE], ["a"], _Fixed(LabelScores(np.array([[1e-6, -20]], dtype=np.float32))))
     assert found.probabilities["one"][0] == 1.0
 
 
 def test_a_wrong_number_of_rows_is_refused():
     with pytest.raises(EngineError, match="1 rows for 2 queries"):
-        answer([ONE], ["a", "b"], _Fixed(LabelScores(np.zeros((1, 3), dtype=np.float32))))
+        answer([ONE], ["a", "b"], _Fixed(LabelScores(np.zeros((1, 2), dtype=np.float32))))
 
 
 def test_no_cases_cost_no_call(engine):

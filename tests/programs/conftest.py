@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,13 +13,20 @@ from promptopt.engines.fake import FakeEngine
 from promptopt.errors import UserError
 from promptopt.judges.config import JudgeConfig
 from promptopt.judges.factory import open_engine
-from promptopt.policy.procedure import Procedure
+from promptopt.policy.procedure import Procedure, Shape
 from promptopt.policy.reader import read_policy
 from promptopt.programs.lowering import Demonstration
 from promptopt.programs.program import JudgementProgram
 from promptopt.programs.prompt_format import PromptFormat
 
+SHAPES = get_args(Shape)
 POLICY = Path(__file__).resolve().parents[2] / "data" / "policies" / "abuse.yaml"
+
+
+def pytest_generate_tests(metafunc):
+    """A test that takes a ``shape`` runs for every program shape."""
+    if "shape" in metafunc.fixturenames:
+        metafunc.parametrize("shape", SHAPES)
 
 
 class CuttingEngine(FakeEngine):

@@ -97,6 +97,43 @@ def test_the_direct_shape_asks_the_policys_question(make_program, policy):
     assert prompt.messages()[0] == {"role": "system", "content": "Apply the policy."}
 
 
+def test_the_graded_shape_shows_the_ladder_with_the_clauses_on_it(make_program, policy):
+    program = make_program("graded")
+    (prompt,) = program.lower()
+    assert prompt.labels == ("critical", "high", "medium", "none"), "no clause of the policy has severity 1"
+    asked = prompt.messages("ITEM")[-1]["content"]
+    assert policy.question in asked
+    assert "- none: it does not violate the policy\n- medium: Insulting an individual\n- high: " in asked
+    assert asked.endswith("Answer none, medium, high or critical.")
+    assert all(clause.title in asked for clause in policy.violating)
+    assert not any(clause.title in asked for clause in policy.permitting)
+
+
+def test_graded_demonstrations_answer_with_words_of_the_ladder(make_program, policy):
+    said = [(True, 4), (False, None), (True, None), (True, 1)]
+    demos = [Demonstration(text="t", question=policy.question, answer=a, severity=s) for a, s in said]
+    (prompt,) = make_program("graded", demos=demos).lower()
+    shown = [m["content"] for m in prompt.messages() if m["role"] == "assistant"]
+    assert shown == ["critical", "none", "high", "medium"], "an unknown severity is the middle one, 1 the nearest"
+
+
+def test_a_layout_has_words_for_the_severities_of_the_policy(make_program):
+    ladder = ((0, "ok"), (2, "mild"), (3, "bad"), (4, "worst"))
+    assert make_program("graded", ladder=ladder).lower()[0].labels == ("worst", "bad", "mild", "ok")
+    for shape, words in (("graded", ladder[:3]), ("direct", ladder)):
+        with pytest.raises(UserError, match="words for the severities"):
+            make_program(shape, ladder=words)
+    with pytest.raises(ValidationError, match="must differ"):
+        PromptFormat(ladder=((0, "a"), (1, "a")))
+
+
+@pytest.mark.parametrize(("answer", "word"), [(3, "high"), (0, "none"), (True, "high"), ("no", "none")])
+def test_grades_are_read_as_dspy_keeps_them(make_program, answer, word):
+    layout = make_program("graded").layout
+    demo = Demonstration.of({"text": "t", "answer": answer}, "Bad?", layout.ladder)
+    assert layout.word(demo.answer, demo.severity) == word
+
+
 @pytest.mark.parametrize("words", [{"yes": "a", "no": "a"}, {"yes": " "}, {"no": ""}])
 def test_answer_words_must_differ(words):
     with pytest.raises(ValidationError, match="must differ"):

@@ -39,7 +39,6 @@ def _assert_same(program, cases, engine):
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @pytest.mark.parametrize("with_demos", [False, True])
-@pytest.mark.parametrize("shape", ["direct", "checklist"])
 def test_one_by_one_equals_batched(make_program, cases, engine, demos, shape, with_demos, placement):
     quoting = dict(zip(PLACEMENTS, QUOTINGS, strict=False))[placement]
     program = make_program(shape, demos=demos if with_demos else (), placement=placement, quoting=quoting, yes="bad")
@@ -48,8 +47,8 @@ def test_one_by_one_equals_batched(make_program, cases, engine, demos, shape, wi
     assert len({v.probability for v in verdicts if v.is_judged}) == len(cases) - 1
 
 
-def test_dspy_scores_the_lowered_prompt(make_program, cases, engine, demos):
-    program = make_program("checklist", demos=demos, quoting="tags")
+def test_dspy_scores_the_lowered_prompt(make_program, cases, engine, demos, shape):
+    program = make_program(shape, demos=demos, quoting="tags")
     program.judge(cases[:1], engine)
     batched = list(engine.queries)
     engine.queries.clear()
@@ -60,22 +59,22 @@ def test_dspy_scores_the_lowered_prompt(make_program, cases, engine, demos):
 
 
 def test_only_the_item_is_untrusted(make_program, cases, engine, demos):
-    make_program("direct", demos=demos).judge(cases, engine)
-    for query, case in zip(engine.queries, cases, strict=True):
-        assert [s.text for s in query.segments if s.from_case] == [case.text]
+    for shape in ("direct", "graded"):
+        engine.queries.clear()
+        make_program(shape, demos=demos).judge(cases, engine)
+        for query, case in zip(engine.queries, cases, strict=True):
+            assert [s.text for s in query.segments if s.from_case] == [case.text]
 
 
-def test_what_is_not_judged_has_a_reason_and_no_label(make_program, cases, engine):
-    for shape in ("direct", "checklist"):
-        verdicts = _assert_same(make_program(shape), cases, engine)
-        assert verdicts[2] == Verdict.unjudged("the text holds the word 'unspeakable'")
-        assert sum(not v.is_judged for v in verdicts) == 1
+def test_what_is_not_judged_has_a_reason_and_no_label(make_program, cases, engine, shape):
+    verdicts = _assert_same(make_program(shape), cases, engine)
+    assert verdicts[2] == Verdict.unjudged("the text holds the word 'unspeakable'")
+    assert sum(not v.is_judged for v in verdicts) == 1
 
 
-def test_cut_texts_are_marked(make_program, cases, engine):
-    for shape in ("direct", "checklist"):
-        verdicts = _assert_same(make_program(shape), cases, engine)
-        assert [v.truncated for v in verdicts] == [i == 3 for i in range(len(cases))]
+def test_cut_texts_are_marked(make_program, cases, engine, shape):
+    verdicts = _assert_same(make_program(shape), cases, engine)
+    assert [v.truncated for v in verdicts] == [i == 3 for i in range(len(cases))]
 
 
 class _Silent(FakeEngine):
@@ -101,8 +100,8 @@ def test_the_first_unanswered_question_gives_the_reason(make_program, cases, wit
     assert {v.unjudged_reason for v in verdicts} == {"no. True" if with_reason else NO_SCORES}
 
 
-def test_no_cases_ask_nothing(make_program, engine):
-    assert make_program("checklist").judge([], engine) == []
+def test_no_cases_ask_nothing(make_program, engine, shape):
+    assert make_program(shape).judge([], engine) == []
     assert engine.calls == 0
 
 
@@ -145,7 +144,6 @@ def test_dspy_finds_every_predictor(make_program):
     assert {name for name, _ in program.named_predictors()} == {f"ask['{q}']" for q in program.procedure.questions}
 
 
-@pytest.mark.parametrize("shape", ["direct", "checklist"])
 def test_labeled_few_shot_compiles_it(make_program, cases, engine, policy, shape):
     trainset = [
         dspy.Example(text=f"example {i}", question=policy.question, answer=i % 2 == 0).with_inputs("text")
@@ -157,6 +155,21 @@ def test_labeled_few_shot_compiles_it(make_program, cases, engine, policy, shape
     assert all(len(prompt.messages()) == 2 for prompt in program.lower()), "the student is left as it was"
     assert compiled.layout == program.layout
     _assert_same(compiled, cases, engine)
+
+
+def test_bootstrapped_grades_are_shown_as_their_words(make_program, cases, engine):
+    program = make_program("graded").bind_engine(engine)
+    trainset = [dspy.Example(text=case.text).with_inputs("text") for case in cases if "unspeakable" not in case.text]
+    with dspy.context(lm=DecisionClient(engine, program.layout)):
+        tuned = BootstrapFewShot(max_bootstrapped_demos=3, max_labeled_demos=0, max_rounds=1).compile(
+            program, trainset=trainset
+        )
+    demos = tuned.ask["severity"].demos
+    assert len(demos) == 3
+    (prompt,) = tuned.lower()
+    said = [m["content"] for m in prompt.messages() if m["role"] == "assistant"]
+    assert said == [program.layout.ladder[demo.answer.level][1] for demo in demos]
+    _assert_same(tuned, cases, engine)
 
 
 def test_bootstrapped_demonstrations_are_the_judges_own_answers(make_program, cases, engine):
@@ -175,30 +188,32 @@ def test_bootstrapped_demonstrations_are_the_judges_own_answers(make_program, ca
     _assert_same(tuned, cases, engine)
 
 
-def test_a_deep_copy_stands_on_its_own_and_shares_the_judge(make_program, cases, engine, demos):
-    program = make_program("checklist", demos=demos).bind_engine(engine)
+def test_a_deep_copy_stands_on_its_own_and_shares_the_judge(make_program, cases, engine, demos, shape):
+    program = make_program(shape, demos=demos).bind_engine(engine)
+    first = program.procedure.questions[0]
     for twin in (copy.deepcopy(program), program.deepcopy()):
         assert twin.lower() == program.lower()
         assert twin(text=cases[0].text).verdict == program(text=cases[0].text).verdict
-        assert twin.ask["A1"].lm is program.ask["A1"].lm, "a judge is never copied"
-        twin.ask["A1"].demos.clear()
+        assert twin.ask[first].lm is program.ask[first].lm, "a judge is never copied"
+        twin.ask[first].demos.clear()
         assert twin.lower() != program.lower()
 
 
-def test_saving_and_loading_restore_prompts_layout_and_threshold(make_program, cases, engine, demos, tmp_path):
-    program = make_program("checklist", demos=demos, quoting="tags", placement="question_twice", yes="bad", no="good")
+def test_saving_and_loading_restore_prompts_layout_and_threshold(make_program, cases, engine, demos, tmp_path, shape):
+    program = make_program(shape, demos=demos, quoting="tags", placement="question_twice", yes="bad", no="good")
     program.bind_engine(engine).threshold = 0.31
-    program.ask["A5"].signature = program.ask["A5"].signature.with_instructions("Another.")
+    last = program.ask[program.procedure.questions[-1]]
+    last.signature = last.signature.with_instructions("Another.")
     path = tmp_path / "program.json"
     program.save(str(path))
     assert engine.describe().fingerprint not in path.read_text(encoding="utf-8")
-    fresh = make_program("checklist")
+    fresh = make_program(shape)
     fresh.load(str(path))
     assert fresh.lower() == program.lower()
     assert (fresh.layout, fresh.threshold) == (program.layout, 0.31)
     assert all(predictor.lm is None for predictor in fresh.predictors()), "a judge is bound, not loaded"
     assert fresh.judge(cases, engine) == program.judge(cases, engine)
-    bound = make_program("checklist").bind_engine(engine)
+    bound = make_program(shape).bind_engine(engine)
     bound.load(str(path))
     _assert_same(bound, cases, engine)
     assert bound(text=cases[0].text).verdict == program(text=cases[0].text).verdict
@@ -211,6 +226,8 @@ def test_a_state_of_another_program_is_refused_and_nothing_changes(make_program,
         program.load_state({"ask['violation']": {}})
     with pytest.raises(KeyError):
         program.load_state(make_program("checklist", quoting="tags").dump_state())
+    with pytest.raises(UserError, match="grades by"):
+        program.load_state(make_program("graded", quoting="tags").dump_state())
     assert program.lower() == before
 
 
@@ -232,8 +249,8 @@ def test_the_client_answers_asynchronously_too(engine):
     assert asyncio.run(_ask_async(client, state)) == client(state, {"answer": {}})
 
 
-def test_evaluating_in_threads_changes_nothing(make_program, cases, engine):
-    program = make_program("checklist").bind_engine(engine)
+def test_evaluating_in_threads_changes_nothing(make_program, cases, engine, shape):
+    program = make_program(shape).bind_engine(engine)
     examples = [dspy.Example(text=case.text).with_inputs("text") for case in cases]
     alone = [program(text=case.text).verdict for case in cases]
     found = {}
@@ -247,7 +264,6 @@ def test_evaluating_in_threads_changes_nothing(make_program, cases, engine):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shape", ["direct", "checklist"])
 def test_the_default_judge_says_the_same_one_by_one_and_batched(make_program, cases, demos, default_judge, shape):
     program = make_program(shape, demos=demos, yes="violates", no="allowed")
     picked = cases[:2] + cases[3:7]

@@ -65,7 +65,8 @@ class ParityCase(FrozenModel):
     Attributes:
         id: Id of the golden case.
         text: Its text.
-        answers: Question name to the probability of the affirmative label.
+        answers: Question name to the probability of the affirmative label, or to those of all labels where there are
+            more than two.
         score: What :meth:`Procedure.score` made of the answers, before calibration: a steep calibration magnifies the
             last bits of a probability near 0 or 1, so parity is compared on this side of it.
         label: The verdict, after calibration and threshold.
@@ -73,7 +74,7 @@ class ParityCase(FrozenModel):
 
     id: str = Field(min_length=1)
     text: str = Field(min_length=1)
-    answers: dict[str, FiniteFloat]
+    answers: dict[str, FiniteFloat | tuple[FiniteFloat, ...]]
     score: FiniteFloat = Field(ge=0.0, le=1.0)
     label: Label
 
@@ -171,6 +172,11 @@ class PromptBundle(FrozenModel):
         asked = tuple(prompt.question for prompt in self.prompts)
         if asked != self.procedure.questions:
             raise ValueError(f"prompts ask {list(asked)}, the procedure needs {list(self.procedure.questions)}")
+        if self.procedure.shape == "graded" and len(self.prompts[0].labels) != len(self.procedure.severities):
+            raise ValueError(
+                f"the prompt has {len(self.prompts[0].labels)} labels, the policy's severities are "
+                f"{list(self.procedure.severities)}"
+            )
         for prompt in self.prompts:
             slots = {segment.slot for segment in prompt.segments} - {None}
             if slots != {ITEM_SLOT}:
@@ -193,6 +199,10 @@ class PromptBundle(FrozenModel):
         for case in self.parity:
             if set(case.answers) != set(self.procedure.questions):
                 raise ValueError(f"parity case {case.id} does not answer the questions of the procedure")
+            for prompt in self.prompts:
+                given = case.answers[prompt.question]
+                if (len(given) if isinstance(given, tuple) else 2) != len(prompt.labels):
+                    raise ValueError(f"parity case {case.id} does not answer with the labels of {prompt.question}")
         return self
 
 

@@ -11,6 +11,7 @@ from promptopt.bundle.model import ParityCase
 from promptopt.core.case import Label
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
+from promptopt.policy.procedure import Answer
 
 DEFAULT_TOLERANCE = 1e-3
 
@@ -86,17 +87,17 @@ class VerifyReport(FrozenModel):
         )
 
 
-def compare(case: ParityCase, answers: Mapping[str, float], score: float, verdict: Verdict) -> CaseParity:
+def compare(case: ParityCase, answers: Mapping[str, Answer], score: float, verdict: Verdict) -> CaseParity:
     """Sets a pinned case beside what the judge says of it now.
 
     Args:
         case: What was recorded.
-        answers: Question name to the probability of the affirmative label now; NaN where unjudged.
+        answers: Question name to the answer now, see :class:`ParityCase`; NaN where unjudged.
         score: The procedure's score now, before calibration; NaN where unjudged.
         verdict: The verdict now.
     """
-    differences = [abs(answers[question] - expected) for question, expected in case.answers.items()]
-    difference = float(np.max([*differences, abs(score - case.score)]))
+    answered = [np.max(np.abs(np.subtract(answers[name], expected))) for name, expected in case.answers.items()]
+    difference = float(np.max([*answered, abs(score - case.score)]))
     return CaseParity(
         id=case.id,
         expected=case.label,

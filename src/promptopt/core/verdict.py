@@ -20,8 +20,8 @@ class Verdict(FrozenModel):
         label: Violation, allowed, or None when unjudged.
         probability: Probability of a violation, in [0, 1], or None when unjudged.
         clause: The clause cited, if any.
-        severity: 0 when allowed, else that of the cited clause; None (unknown) for a violation that cites no clause,
-            which 0 would show as allowed, and when unjudged.
+        severity: 0 when allowed, else that of the cited clause or that which a graded question measured; None (unknown)
+            for any other violation that cites no clause, which 0 would show as allowed, and when unjudged.
         rule: The routing rule that fired.
         escalate: True for a violation that its rule or clause sends to people at once, and for a case that a rule of
             the policy or an abstention band leaves to people; the label is then the judge's guess.

@@ -23,6 +23,7 @@ from promptopt.core.case import Label
 from promptopt.errors import BundleError
 from promptopt.judges.config import JudgeConfig
 from promptopt.pipeline.workspace import Workspace
+from promptopt.policy.asking import answers_of_case
 from promptopt.search.finalists import FinalComparison, Finalist
 
 
@@ -99,6 +100,6 @@ def _parity(winner: Finalist) -> tuple[ParityCase, ...]:
     for row in ordered[chosen]:
         case = winner.search.cases[row]
         label = Label.VIOLATION if calibrated[row] >= winner.operating_point.threshold else Label.ALLOWED
-        answers = {name: float(column[row]) for name, column in winner.search.answers.probabilities.items()}
+        answers = answers_of_case(winner.search.answers.probabilities, int(row))
         pinned.append(ParityCase(id=case.id, text=case.text, answers=answers, score=float(scores[row]), label=label))
     return tuple(pinned)

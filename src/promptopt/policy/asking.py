@@ -5,7 +5,8 @@ Programs ask this way while they search and bundles ask this way in production, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import JudgeEngine, LabelQuery, LabelScores, Segment, Usage
 from promptopt.errors import EngineError
-from promptopt.policy.procedure import FloatArray
+from promptopt.policy.procedure import Answer, FloatArray
 
 NO_SCORES = "the judge returned no scores"
 
@@ -23,8 +24,8 @@ class Answers:
     """The answers to every question about a batch of cases.
 
     Attributes:
-        probabilities: Question name to the probability of its affirmative (first) label, float64 of shape (cases,);
-            NaN where the judge gave no answer.
+        probabilities: Question name to the probability of its affirmative (first) label, float64 of shape (cases,), or
+            of all its labels where it has more than two, (cases, labels); NaN where the judge gave no answer.
         unjudged: Case row to the first reason why one of its questions has no answer.
         dropped_tokens: Case row to the most case tokens left out of any of its queries.
         usage: What the engine call cost.
@@ -35,9 +36,28 @@ class Answers:
     dropped_tokens: Mapping[int, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
 
-    def of_case(self, row: int) -> dict[str, float]:
-        """Question name to the probability of its affirmative label, for one case."""
-        return {question: float(column[row]) for question, column in self.probabilities.items()}
+    def of_case(self, row: int) -> dict[str, Answer]:
+        """Question name to its answer, for one case."""
+        return answers_of_case(self.probabilities, row)
+
+
+def answers_of_case(probabilities: Mapping[str, FloatArray], row: int) -> dict[str, Answer]:
+    """One case's answers out of those of many; see :attr:`Answers.probabilities`."""
+    return {
+        question: float(answers[row]) if answers.ndim == 1 else tuple(answers[row].tolist())
+        for question, answers in probabilities.items()
+    }
+
+
+def answer_from(logprobs: Iterable[float], labels: Sequence[str]) -> Answer:
+    """The answer that the log-probabilities of a question's labels are."""
+    probabilities = tuple(min(math.exp(logprob), 1.0) for logprob, _ in zip(logprobs, labels, strict=False))
+    return probabilities[0] if len(labels) == 2 else probabilities
+
+
+def no_answers(labels: Sequence[str], cases: int) -> FloatArray:
+    """NaN in the shape that the answers to a question have."""
+    return np.full(cases if len(labels) == 2 else (cases, len(labels)), np.nan)
 
 
 class _Binder:
@@ -109,7 +129,7 @@ def answer(prompts: Sequence[LoweredPrompt], texts: Sequence[str], engine: Judge
         engine: The judge.
 
     Returns:
-        Probabilities of the affirmative labels; an unjudged row is NaN and has a reason.
+        Probabilities of the labels; an unjudged row is NaN and has a reason.
 
     Raises:
         EngineError: The engine cannot serve the batch, or returned another number of rows than it was asked for.
@@ -119,16 +139,16 @@ def answer(prompts: Sequence[LoweredPrompt], texts: Sequence[str], engine: Judge
     if len(set(questions)) < len(questions):
         raise ValueError(f"question names must be distinct: {questions}")
     if not texts or not prompts:
-        return Answers({question: np.empty(len(texts), dtype=np.float64) for question in questions})
-    return answers_of(engine.score(queries_for(prompts, texts)), questions, len(texts))
+        return Answers({prompt.question: no_answers(prompt.labels, len(texts)) for prompt in prompts})
+    return answers_of(engine.score(queries_for(prompts, texts)), prompts, len(texts))
 
 
-def answers_of(scores: LabelScores, questions: Sequence[str], cases: int) -> Answers:
+def answers_of(scores: LabelScores, prompts: Sequence[LoweredPrompt], cases: int) -> Answers:
     """Reads the scores of :func:`queries_for`.
 
     Args:
         scores: One row per query.
-        questions: Names of the prompts, in order.
+        prompts: The prompts, in order.
         cases: How many cases were asked about.
 
     Returns:
@@ -137,28 +157,34 @@ def answers_of(scores: LabelScores, questions: Sequence[str], cases: int) -> Ans
     Raises:
         EngineError: The rows are not as many as the queries.
     """
-    affirmative = _affirmative(scores, cases * len(questions)).reshape(cases, len(questions))
-    return Answers(
-        probabilities={question: affirmative[:, i].copy() for i, question in enumerate(questions)},
-        unjudged=_reasons(scores, affirmative, questions),
-        dropped_tokens=_dropped(scores, len(questions)),
-        usage=scores.usage,
-    )
-
-
-def _affirmative(scores: LabelScores, rows: int) -> FloatArray:
+    rows, questions = cases * len(prompts), len(prompts)
     if scores.logprobs.shape[0] != rows:
         raise EngineError(
             f"the judge returned {scores.logprobs.shape[0]} rows for {rows} queries", remedy="report this engine bug"
         )
-    probabilities = np.minimum(np.exp(scores.logprobs[:, 0].astype(np.float64)), 1.0)
+    probabilities: dict[str, FloatArray] = {}
+    for i, prompt in enumerate(prompts):
+        own = range(i, rows, questions)
+        columns = [_column(scores, label)[own] for label in range(len(prompt.labels))]
+        probabilities[prompt.question] = columns[0] if len(columns) == 2 else np.stack(columns, axis=1)
+    return Answers(
+        probabilities=probabilities,
+        unjudged=_reasons(scores, _column(scores, 0), [prompt.question for prompt in prompts]),
+        dropped_tokens=_dropped(scores, questions),
+        usage=scores.usage,
+    )
+
+
+def _column(scores: LabelScores, label: int) -> FloatArray:
+    """Probability of each query's label of this number; NaN where unjudged."""
+    probabilities = np.minimum(np.exp(scores.logprobs[:, label].astype(np.float64)), 1.0)
     probabilities[list(scores.unjudged)] = np.nan
     return probabilities
 
 
 def _reasons(scores: LabelScores, affirmative: FloatArray, questions: Sequence[str]) -> dict[int, str]:
     reasons: dict[int, str] = {}
-    for row in np.flatnonzero(np.isnan(affirmative.ravel())):
+    for row in np.flatnonzero(np.isnan(affirmative)):
         case, question = divmod(int(row), len(questions))
         reason = scores.unjudged.get(int(row), NO_SCORES)
         reasons.setdefault(case, reason if len(questions) == 1 else f"{questions[question]}: {reason}")

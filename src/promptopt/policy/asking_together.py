@@ -50,7 +50,7 @@ def answer_together(asked: Sequence[Asked], engine: JudgeEngine) -> tuple[list[A
             remedy="report this engine bug",
         )
     answers = [
-        answers_of(_rows(scores, begin, end), [prompt.question for prompt in one.prompts], len(one.texts))
+        answers_of(_rows(scores, begin, end), one.prompts, len(one.texts))
         for one, begin, end in zip(asked, [0, *ends], ends, strict=False)
     ]
     return answers, scores.usage

@@ -8,16 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from promptopt.core.case import Label
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
 from promptopt.errors import PolicyError
+from promptopt.policy.grading import (
+    MAX_SEVERITY,
+    SEVERITY_QUESTION,
+    distribution,
+    expected_severity,
+    likely_severity,
+    rungs,
+    violation_probability,
+)
 from promptopt.policy.model import Action, Clause, Outcome, Policy, Rule
 from promptopt.policy.routing import every_assignment, first_match
 
@@ -28,15 +37,19 @@ _APPLIES = 0.5
 _ABSTAINED = 0.5
 _ROWS_AT_A_TIME = 256
 
-Shape = Literal["direct", "checklist"]
+Shape = Literal["direct", "checklist", "graded"]
 Aggregate = Literal["routing", "strongest", "noisy_or"]
+GradeScore = Literal["violation", "expected_severity"]
+Answer = float | tuple[float, ...]
+"""Probability of the affirmative (first) of two labels, or the probabilities of all where there are more."""
 
 
 class Procedure(FrozenModel):
     """How the answers to a program's questions become one verdict.
 
     Attributes:
-        shape: ``direct`` asks one question; ``checklist`` asks one per clause.
+        shape: ``direct`` asks one question; ``checklist`` asks one per clause; ``graded`` asks how severe a violation
+            is, with the rungs of the severity ladder as answers.
         clauses: The policy's clauses, for citing and routing.
         precedence: Violating clauses, the one to cite first.
         routing: The policy's rules, first match wins.
@@ -45,6 +58,9 @@ class Procedure(FrozenModel):
             combination that the rules leave to people counts half, for it says nothing either way;
             ``strongest`` is the largest p(clause) * (1 - p(strongest exception that lifts it)); ``noisy_or`` is one
             minus the product of one minus each of these, so that several weak clauses add up.
+        grade_score: What a graded answer is worth: ``violation`` is the probability of a severity of 1 or more;
+            ``expected_severity`` is the mean severity as a share of the highest, which puts the severe before the
+            likely.
     """
 
     shape: Shape
@@ -52,9 +68,16 @@ class Procedure(FrozenModel):
     precedence: tuple[str, ...]
     routing: tuple[Rule, ...] = Field(min_length=1)
     aggregate: Aggregate = "routing"
+    grade_score: GradeScore = "violation"
 
     @classmethod
-    def of(cls, policy: Policy, shape: Shape, aggregate: Aggregate = "routing") -> Procedure:
+    def of(
+        cls,
+        policy: Policy,
+        shape: Shape,
+        aggregate: Aggregate = "routing",
+        grade_score: GradeScore = "violation",
+    ) -> Procedure:
         """The procedure that a policy and a program shape define.
 
         Raises:
@@ -72,7 +95,16 @@ class Procedure(FrozenModel):
             precedence=policy.precedence,
             routing=policy.routing,
             aggregate=aggregate,
+            grade_score=grade_score,
         )
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A procedure that grades nothing is written as it was before there were grades."""
+        data: dict[str, Any] = serialise(self)
+        if self.grade_score == "violation":
+            data.pop("grade_score", None)
+        return data
 
     @model_validator(mode="after")
     def _enumerable(self) -> Self:
@@ -83,35 +115,50 @@ class Procedure(FrozenModel):
     @property
     def questions(self) -> tuple[str, ...]:
         """Names of the questions whose answers :meth:`score` needs, in order."""
-        return (DIRECT_QUESTION,) if self.shape == "direct" else tuple(c.id for c in self.clauses)
+        if self.shape == "checklist":
+            return tuple(c.id for c in self.clauses)
+        return (SEVERITY_QUESTION,) if self.shape == "graded" else (DIRECT_QUESTION,)
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """The rungs of the severity ladder, rising from 0."""
+        return rungs(self.clauses)
 
     def score(self, answers: Mapping[str, FloatArray]) -> FloatArray:
         """Probability of a violation.
 
         Args:
-            answers: Question name to the probabilities of *yes*, float64 of shape (cases,); NaN where unjudged.
+            answers: Question name to the probabilities of *yes*, float64 of shape (cases,), or of the severities,
+                (cases, rungs), the severest first; NaN where unjudged.
 
         Returns:
             float64 of shape (cases,), in [0, 1]; NaN for a case with any unjudged answer.
         """
+        if self.shape == "graded":
+            grades = distribution(answers[SEVERITY_QUESTION])
+            if self.grade_score == "violation":
+                return violation_probability(grades)
+            return expected_severity(grades, self.severities) / MAX_SEVERITY
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
         if self.shape == "direct":
             return np.asarray(table[:, 0])
         scores = self._routed(table) if self.aggregate == "routing" else self._joined(self._contributions(table))
         return np.where(np.isnan(table).any(axis=1), np.nan, scores)
 
-    def verdict(self, answers: Mapping[str, float], score: float, threshold: float) -> Verdict:
+    def verdict(self, answers: Mapping[str, Answer], score: float, threshold: float) -> Verdict:
         """The verdict on one case.
 
         Args:
-            answers: Question name to the probability of *yes*; needed for a checklist only.
+            answers: Question name to the probability of *yes*, or to those of the severities, the severest first; a
+                direct question's is not needed.
             score: The case's probability of violation, on the scale of the threshold.
             threshold: Scores at or above it are violations.
 
         Returns:
             A verdict. A checklist's cites the first clause by precedence that applies and no exception lifts, or the
             nearest to that where the threshold is below a half, and the rule that goes with it; a direct question
-            cites nothing, so the severity of a violation is unknown. Where the answers, each taken for the likelier
+            cites nothing, so the severity of a violation is unknown; a graded one cites nothing either and names the
+            median severity given a violation. Where the answers, each taken for the likelier
             of yes and no, lead to a rule that abstains, the verdict names that rule and goes to people; its label and
             clause are then a guess.
         """
@@ -119,8 +166,17 @@ class Procedure(FrozenModel):
             return Verdict.unjudged("a question of the procedure was not answered")
         violates = score >= threshold
         label = Label.VIOLATION if violates else Label.ALLOWED
+        if self.shape == "graded":
+            (grades,) = distribution(np.array([answers[SEVERITY_QUESTION]])).tolist()
+            severity = likely_severity(grades, self.severities) if violates else 0
+            return Verdict(label=label, probability=score, severity=severity)
         if self.shape == "direct":
             return Verdict(label=label, probability=score, severity=None if violates else 0)
+        return self._clause_verdict(_affirmed(answers), label, score)
+
+    def _clause_verdict(self, answers: Mapping[str, float], label: Label, score: float) -> Verdict:
+        """A checklist's verdict: its label with the clause and the rule that go with it."""
+        violates = label is Label.VIOLATION
         clause = self._cited(answers, label)
         rule = self._rule(answers, clause)
         abstaining = self._abstaining(answers)
@@ -226,3 +282,8 @@ class Procedure(FrozenModel):
     def _route(self, applies: Mapping[str, bool]) -> Rule:
         ids = [c.id for c in self.clauses]
         return self.routing[int(first_match(self.routing, ids, np.array([[applies[i] for i in ids]]))[0])]
+
+
+def _affirmed(answers: Mapping[str, Answer]) -> dict[str, float]:
+    """Question name to the probability of its affirmative label."""
+    return {name: answer[0] if isinstance(answer, tuple) else answer for name, answer in answers.items()}

@@ -13,14 +13,22 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Any
 
+import numpy as np
+from dspy.experimental import Noul
+
 from promptopt.core.prompt import ITEM_SLOT
 from promptopt.engines.base import JudgeEngine
 from promptopt.errors import PromptoptError
-from promptopt.policy.asking import NO_SCORES, bind
+from promptopt.policy.asking import NO_SCORES, answer_from, bind
+from promptopt.policy.grading import distribution
+from promptopt.policy.procedure import Answer
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
 
 _DROPPED: ContextVar[list[int] | None] = ContextVar("dropped_tokens", default=None)
+
+
+Evidence = dict[str, Any]
 
 
 class NotJudgedError(PromptoptError):
@@ -39,6 +47,30 @@ def record_dropped_tokens() -> Iterator[list[int]]:
         yield dropped
     finally:
         _DROPPED.reset(token)
+
+
+def evidence_of(answer: Answer, layout: PromptFormat) -> Evidence:
+    """An answer in the form of DSPy's protocol.
+
+    Args:
+        answer: What was measured.
+        layout: Says whether the question is graded.
+
+    Returns:
+        ``{"noul": probability of yes}``; of a graded question, the rungs' probabilities by their number from below.
+    """
+    if not layout.ladder:
+        return {"noul": answer}
+    (grades,) = distribution(np.array([answer])).tolist()
+    return {"probabilities": dict(enumerate(reversed(grades))), "confidence": max(grades)}
+
+
+def answer_of(decision: Any) -> Answer:
+    """The answer that a predictor's decision was made from; the inverse of :func:`evidence_of`."""
+    if isinstance(decision, Noul):
+        return float(decision.probability)
+    grades = decision.probabilities
+    return tuple(grades[rung] for rung in sorted(grades, reverse=True))
 
 
 class DecisionClient:
@@ -63,7 +95,7 @@ class DecisionClient:
         self.callbacks: list[Any] = []
         self.history: list[Any] = []
 
-    def __call__(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    def __call__(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, Evidence]:
         """Scores one request.
 
         Args:
@@ -71,25 +103,24 @@ class DecisionClient:
             questions: One entry per output field of the signature.
 
         Returns:
-            Output field to ``{"noul": probability of yes}``.
+            Output field to what was measured; see :func:`evidence_of`.
 
         Raises:
             NotJudgedError: The engine gave no scores.
         """
         inputs = state["inputs"]
-        demos = [Demonstration.of(demo, inputs["question"]) for demo in state.get("demos", ())]
+        demos = [Demonstration.of(demo, inputs["question"], self._layout.ladder) for demo in state.get("demos", ())]
         prompt = lower("decision", state["instructions"], inputs["question"], demos, self._layout)
         with self._turn:
             scores = self._engine.score([bind(prompt, {ITEM_SLOT: inputs["text"]})])
-        logprob = float(scores.logprobs[0, 0])
-        if scores.unjudged or math.isnan(logprob):
+        if scores.unjudged or math.isnan(scores.logprobs[0, 0]):
             raise NotJudgedError(scores.unjudged.get(0, NO_SCORES))
         if (dropped := _DROPPED.get()) is not None:
             dropped.append(scores.dropped_tokens.get(0, 0))
-        probability = min(math.exp(logprob), 1.0)
-        return {name: {"noul": probability} for name in questions}
+        evidence = evidence_of(answer_from(scores.logprobs[0], prompt.labels), self._layout)
+        return dict.fromkeys(questions, evidence)
 
-    async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, Evidence]:
         """As :meth:`__call__`: the engine computes in this process, so there is nothing to wait for."""
         return self(state, questions)
 

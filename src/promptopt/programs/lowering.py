@@ -5,43 +5,65 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import Field
+
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment
 from promptopt.errors import UserError
+from promptopt.policy.grading import MAX_SEVERITY, Ladder
 from promptopt.programs.prompt_format import PromptFormat
 
 _WORDS = {"yes": True, "true": True, "no": False, "false": False}
 
 
 class Demonstration(FrozenModel):
-    """A worked example: a text, the question asked about it, and the right answer."""
+    """A worked example: a text, the question asked about it, and the right answer.
+
+    Attributes:
+        text: The text.
+        question: What is asked about it.
+        answer: Whether the question is affirmed; of a graded question, whether the text violates.
+        severity: Of a violation, 1 to 4; None where it is unknown or nothing is graded.
+    """
 
     text: str
     question: str
     answer: bool
+    severity: int | None = Field(default=None, ge=1, le=MAX_SEVERITY)
+
+    @property
+    def recorded(self) -> bool | int:
+        """The answer as a DSPy example holds it."""
+        return self.answer if self.severity is None else self.severity
 
     @classmethod
-    def of(cls, example: Mapping[str, Any], question: str) -> Demonstration:
+    def of(cls, example: Mapping[str, Any], question: str, ladder: Ladder = ()) -> Demonstration:
         """Reads a demonstration as DSPy keeps it.
 
         Args:
-            example: ``text``, ``answer`` (a boolean, ``"yes"`` or ``"no"``, or a decision that DSPy recorded) and
-                perhaps ``question``.
+            example: ``text``, ``answer`` (a boolean, ``"yes"`` or ``"no"``, a severity, or a decision that DSPy
+                recorded) and perhaps ``question``.
             question: What the predictor asks; stands in where the example names no question.
+            ladder: The severities that a program grades by; empty for one that does not.
 
         Raises:
-            UserError: The example has no text, or no answer that reads as yes or no.
+            UserError: The example has no text, or no answer that reads as yes or no or as a severity.
         """
         text, answer = example.get("text"), example.get("answer")
-        value = answer.get("value") if isinstance(answer, Mapping) else getattr(answer, "value", answer)
+        value = _recorded(answer, "value", answer)
         if isinstance(value, str):
             value = _WORDS.get(value.strip().lower())
+        if ladder and isinstance(level := _recorded(answer, "level", None), int):
+            value = ladder[level][0]
+        severity = value if ladder and type(value) is int and 0 <= value <= MAX_SEVERITY else None
+        if severity is not None:
+            value = severity > 0
         if not isinstance(text, str) or not isinstance(value, bool):
             kind = f"an answer of type {type(answer).__name__}" if isinstance(text, str) else "no text"
             raise UserError(
                 f"a demonstration has {kind}", remedy="give it `text` and a boolean `answer`, and perhaps `question`"
             )
-        return cls(text=text, question=example.get("question") or question, answer=value)
+        return cls(text=text, question=example.get("question") or question, answer=value, severity=severity or None)
 
 
 def lower(
@@ -65,10 +87,15 @@ def lower(
     for demo in demos:
         before, after = layout.around_item(demo.question)
         segments.append(PromptSegment(role="user", text=before + demo.text.strip() + after))
-        segments.append(PromptSegment(role="assistant", text=layout.word(demo.answer)))
+        segments.append(PromptSegment(role="assistant", text=layout.word(demo.answer, demo.severity)))
     before, after = layout.around_item(question)
     segments.append(PromptSegment(role="user", text=before))
     segments.append(PromptSegment(role="user", slot=ITEM_SLOT))
     if after:
         segments.append(PromptSegment(role="user", text=after))
-    return LoweredPrompt(question=name, segments=tuple(segments), labels=(layout.yes, layout.no))
+    return LoweredPrompt(question=name, segments=tuple(segments), labels=layout.labels)
+
+
+def _recorded(answer: Any, name: str, otherwise: Any) -> Any:
+    """A part of a decision, whether it is an object or was written as data."""
+    return answer.get(name, otherwise) if isinstance(answer, Mapping) else getattr(answer, name, otherwise)

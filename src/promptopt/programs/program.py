@@ -14,7 +14,7 @@ from typing import Any
 
 import dspy
 import numpy as np
-from dspy.experimental import Noul
+from dspy.experimental import Noul, Score
 
 from promptopt.core.candidate import Candidate
 from promptopt.core.case import Case
@@ -22,10 +22,11 @@ from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import JudgeEngine
 from promptopt.errors import UserError
-from promptopt.policy.asking import NO_SCORES, bind
+from promptopt.policy.asking import NO_SCORES, answer_from, bind
+from promptopt.policy.grading import SEVERITY_QUESTION, ladder_of, severity_question
 from promptopt.policy.model import Policy
-from promptopt.policy.procedure import DIRECT_QUESTION, Procedure
-from promptopt.programs.decision_client import DecisionClient, NotJudgedError, record_dropped_tokens
+from promptopt.policy.procedure import DIRECT_QUESTION, Answer, Procedure
+from promptopt.programs.decision_client import DecisionClient, NotJudgedError, answer_of, record_dropped_tokens
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
 
@@ -68,10 +69,10 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.policy = policy
         self.procedure = procedure
-        self.layout = layout or PromptFormat()
+        self.layout = _with_ladder(layout or PromptFormat(), procedure)
         self.threshold = DEFAULT_THRESHOLD
         self._candidate = candidate
-        self.ask = {name: _predictor(instructions, demos) for name in procedure.questions}
+        self.ask = {name: _predictor(instructions, demos, procedure) for name in procedure.questions}
 
     def candidate(self) -> Candidate | None:
         """The candidate this program was made from."""
@@ -79,13 +80,16 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
 
     def question(self, name: str) -> str:
         """What the predictor of this name asks about a text."""
+        if name == SEVERITY_QUESTION:
+            return severity_question(self.policy, self.layout.ladder)
         return self.policy.question if name == DIRECT_QUESTION else self.policy.by_id[name].question
 
-    def step(self, answers: Mapping[str, float]) -> Ask | Verdict:
+    def step(self, answers: Mapping[str, Answer]) -> Ask | Verdict:
         """The next move.
 
         Args:
-            answers: Predictor name to probability of *yes*, as far as known.
+            answers: Predictor name to probability of *yes*, or to those of the severities, the severest first, as far
+                as known.
 
         Returns:
             The predictors to ask, or the verdict.
@@ -105,7 +109,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         prompts = []
         for name, predictor in self.ask.items():
             question = self.question(name)
-            demos = [Demonstration.of(demo, question) for demo in predictor.demos]
+            demos = [Demonstration.of(demo, question, self.layout.ladder) for demo in predictor.demos]
             prompts.append(lower(name, predictor.signature.instructions, question, demos, self.layout))
         return tuple(prompts)
 
@@ -123,7 +127,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         Returns:
             A ``dspy.Prediction`` with ``verdict``, ``probability`` (None when unjudged) and ``answers``.
         """
-        answers: dict[str, float] = {}
+        answers: dict[str, Answer] = {}
         with record_dropped_tokens() as dropped:
             while isinstance(move := self.step(answers), Ask):
                 for name in move.predictors:
@@ -132,7 +136,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
                     except NotJudgedError as cause:
                         verdict = Verdict.unjudged(str(cause))
                         return dspy.Prediction(verdict=verdict, probability=None, answers=answers)
-                    answers[name] = answer.probability
+                    answers[name] = answer_of(answer)
         verdict = move.model_copy(update={"truncated": any(dropped)})
         return dspy.Prediction(verdict=verdict, probability=verdict.probability, answers=answers)
 
@@ -165,7 +169,8 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
             scores = engine.score([bind(prompts[name], {ITEM_SLOT: cases[row].text}) for row, name in asked])
             for i, (row, name) in enumerate(asked):
                 reason = scores.unjudged.get(i, NO_SCORES if math.isnan(scores.logprobs[i, 0]) else None)
-                batch[row].hear(name, float(scores.logprobs[i, 0]), reason, scores.dropped_tokens.get(i, 0))
+                answer = answer_from(scores.logprobs[i], prompts[name].labels)
+                batch[row].hear(name, answer, reason, scores.dropped_tokens.get(i, 0))
         return [judging.outcome() for judging in batch]
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
@@ -192,7 +197,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
                 f"the saved program has no {_OWN_STATE!r} part, which holds layout and threshold",
                 remedy="load a file that a judgement program saved",
             )
-        layout = PromptFormat.model_validate(own["layout"])
+        layout = _with_ladder(PromptFormat.model_validate(own["layout"]), self.procedure)
         clients = {name: predictor.lm for name, predictor in self.ask.items()}
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
         self.layout, self.threshold = layout, float(own["threshold"])
@@ -204,16 +209,16 @@ class _Judging:
     """One case on its way to a verdict."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, float] = {}
+        self.answers: dict[str, Answer] = {}
         self.verdict: Verdict | None = None
         self._truncated = False
 
-    def hear(self, name: str, logprob: float, unjudged: str | None, dropped: int) -> None:
+    def hear(self, name: str, answer: Answer, unjudged: str | None, dropped: int) -> None:
         """Takes an answer; the first question without one settles the case as unjudged."""
         if unjudged is not None:
             self.verdict = self.verdict or Verdict.unjudged(unjudged)
             return
-        self.answers[name] = min(math.exp(logprob), 1.0)
+        self.answers[name] = answer
         self._truncated |= dropped > 0
 
     def outcome(self) -> Verdict:
@@ -223,16 +228,36 @@ class _Judging:
         return self.verdict.model_copy(update={"truncated": self._truncated and self.verdict.is_judged})
 
 
-def _predictor(instructions: str, demos: Sequence[Demonstration]) -> Any:
+def _with_ladder(layout: PromptFormat, procedure: Procedure) -> PromptFormat:
+    """The layout with words for the severities that the procedure grades by, if it grades.
+
+    Raises:
+        UserError: It has words for other severities.
+    """
+    wanted = procedure.severities if procedure.shape == "graded" else ()
+    if wanted and not layout.ladder:
+        return layout.model_copy(update={"ladder": ladder_of(procedure.clauses)})
+    given = tuple(severity for severity, _ in layout.ladder)
+    if given != wanted:
+        raise UserError(
+            f"the layout has words for the severities {list(given)}, the program grades by {list(wanted)}",
+            remedy="give it the layout of a program of this shape and policy",
+        )
+    return layout
+
+
+def _predictor(instructions: str, demos: Sequence[Demonstration], procedure: Procedure) -> Any:
+    rungs = tuple(f"severity {severity}" for severity in procedure.severities)
+    decision = Score[rungs] if procedure.shape == "graded" else Noul
     signature = dspy.Signature(
         {
             "text": (str, dspy.InputField(desc="the text to judge")),
             "question": (str, dspy.InputField(desc="the question to answer about it")),
-            "answer": (Noul, dspy.OutputField(desc="the answer to the question")),
+            "answer": (decision, dspy.OutputField(desc="the answer to the question")),
         },
         instructions,
     )
     signature.instructions = instructions  # DSPy puts instructions of its own in the place of blank ones
     predictor = dspy.Predict(signature)
-    predictor.demos = [dspy.Example(text=d.text, question=d.question, answer=d.answer) for d in demos]
+    predictor.demos = [dspy.Example(text=d.text, question=d.question, answer=d.recorded) for d in demos]
     return predictor

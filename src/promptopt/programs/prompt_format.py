@@ -7,6 +7,8 @@ from typing import Literal, Self, get_args
 from pydantic import model_validator
 
 from promptopt.core.model import FrozenModel
+from promptopt.policy.grading import Ladder
+from promptopt.policy.wording import either
 
 Quoting = Literal["plain", "quotes", "fence", "tags"]
 Placement = Literal["item_first", "question_first", "question_twice"]
@@ -30,27 +32,52 @@ class PromptFormat(FrozenModel):
         quoting: How the item is set apart.
         placement: ``item_first`` puts the question after the item, ``question_first`` before it,
             ``question_twice`` on both sides. Only ``item_first`` lets a checklist share the item's computation.
+        ladder: Severities and their words, from 0 upwards, of a program that grades; its answers are these words
+            instead of ``yes`` and ``no``. Empty for all other programs.
     """
 
     yes: str = "yes"
     no: str = "no"
     quoting: Quoting = "quotes"
     placement: Placement = "item_first"
+    ladder: Ladder = ()
 
     @model_validator(mode="after")
     def _words_differ(self) -> Self:
         if not self.yes.strip() or not self.no.strip() or self.yes == self.no:
             raise ValueError(f"the answer words must differ and not be blank, found {self.yes!r} and {self.no!r}")
+        words = [word for _, word in self.ladder]
+        if self.ladder and (len(set(words)) < max(2, len(words)) or not all(word.strip() for word in words)):
+            raise ValueError(f"the words of the severities must differ and not be blank, found {words}")
         return self
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The closed answers, the one that affirms most first."""
+        return tuple(word for _, word in reversed(self.ladder)) or (self.yes, self.no)
 
     def around_item(self, question: str) -> tuple[str, str]:
         """The user turn's text before the item, which is never empty, and after it."""
         opening, closing = _QUOTES[self.quoting]
-        asked = f"{question} Answer {self.yes} or {self.no}."
+        graded = "\nAnswer " + either([word for _, word in self.ladder]) + "." if self.ladder else ""
+        asked = question + (graded or f" Answer {self.yes} or {self.no}.")
         before = "" if self.placement == "item_first" else f"{asked}\n\n"
         after = "" if self.placement == "question_first" else f"\n\n{asked}"
         return before + opening, closing + after
 
-    def word(self, answer: bool) -> str:
-        """The label word for an answer."""
-        return self.yes if answer else self.no
+    def word(self, answer: bool, severity: int | None = None) -> str:
+        """The label word for an answer.
+
+        Args:
+            answer: Whether the question is affirmed.
+            severity: Of a violation, where it is known. A severity without a word of its own takes that of the nearest
+                rung, an unknown one that of the middle rung.
+        """
+        if not self.ladder:
+            return self.yes if answer else self.no
+        if not answer:
+            return self.ladder[0][1]
+        violating = self.ladder[1:]
+        if severity is None:
+            return violating[len(violating) // 2][1]
+        return min(violating, key=lambda rung: (abs(rung[0] - severity), -rung[0]))[1]

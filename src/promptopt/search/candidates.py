@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from typing import Any
 
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.case import GoldenCase
 from promptopt.errors import ConfigError
+from promptopt.policy.grading import ladder_of, severity_question
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Procedure
 from promptopt.policy.rendering import RenderOptions, render_policy
@@ -128,9 +130,10 @@ class CandidateMaker:
             self._policy,
             choices["shape"],  # type: ignore[arg-type]
             choices.get("aggregate", "routing"),  # type: ignore[arg-type]
+            choices.get("grade_score", "violation"),  # type: ignore[arg-type]
         )
         shown = {**self._boundary, **self._pool}
-        demos = [self._demonstration(shown[i], choices["shape"] == "direct") for i in candidate.demos]
+        demos = [self._demonstration(shown[i], choices["shape"], draft.layout) for i in candidate.demos]
         system = "\n\n".join(part for part in (draft.instruction, draft.policy) if part)
         return JudgementProgram(self._policy, procedure, draft.layout, system, demos, candidate)
 
@@ -143,8 +146,10 @@ class CandidateMaker:
 
     def _draft(self, choices: Mapping[str, Choice], written: Mapping[str, str]) -> PromptDraft:
         """What the built-in dimensions make of the prompt."""
-        yes, no = self._words(choices["labels"], choices)
-        layout = PromptFormat(yes=yes, no=no, quoting=choices["quoting"], placement=choices["placement"])
+        words = self._words(choices["labels"], choices)
+        layout = PromptFormat(
+            quoting=choices["quoting"], placement=choices["placement"], **self._answers(words, choices)
+        )
         texts = self._texts(choices, written)
         return PromptDraft(texts["instruction"], texts["policy"], self._policy.language, layout)
 
@@ -168,17 +173,34 @@ class CandidateMaker:
     def _instruction(self, name: Choice) -> str:
         return self._space.instructions[str(name)].strip().replace("{title}", self._policy.title)
 
-    def _words(self, name: Choice, choices: Mapping[str, Choice]) -> tuple[str, str]:
-        """The pair of answer words that a program of this shape uses."""
-        words = self._space.label_words[str(name)]
-        return (words.violation, words.allowed) if choices["shape"] == "direct" else (words.applies, words.absent)
+    def _answers(self, words: tuple[str, ...], choices: Mapping[str, Choice]) -> dict[str, Any]:
+        """The keys of a layout that hold these answer words."""
+        if _graded(choices):
+            return {"ladder": ladder_of(self._policy.clauses, words)}
+        return dict(zip(("yes", "no"), words, strict=True))
 
-    def _demonstration(self, case: GoldenCase, direct: bool) -> Demonstration:
+    def _words(self, name: Choice, choices: Mapping[str, Choice]) -> tuple[str, ...]:
+        """The answer words that a program of this shape uses: a pair, or one for each severity."""
+        words = self._space.label_words[str(name)]
+        if _graded(choices):
+            return words.grades
+        return (words.applies, words.absent) if choices["shape"] == "checklist" else (words.violation, words.allowed)
+
+    def _demonstration(self, case: GoldenCase, shape: Choice, layout: PromptFormat) -> Demonstration:
         clause = self._policy.by_id.get(case.clause or "")
-        if direct or (case.is_violation and clause is None):
+        if layout.ladder:
+            question = severity_question(self._policy, layout.ladder)
+            return Demonstration(
+                text=case.text, question=question, answer=case.is_violation, severity=case.severity or None
+            )
+        if shape != "checklist" or (case.is_violation and clause is None):
             # A violation without a clause shows nothing about any clause question, so the direct question stands in.
             return Demonstration(text=case.text, question=self._policy.question, answer=case.is_violation)
         if case.is_violation and clause is not None:
             return Demonstration(text=case.text, question=clause.question, answer=True)
         asked = self._policy.violating[sum(case.id.encode()) % len(self._policy.violating)]
         return Demonstration(text=case.text, question=asked.question, answer=False)
+
+
+def _graded(choices: Mapping[str, Choice]) -> bool:
+    return choices["shape"] == "graded"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from promptopt.core.case import Case, GoldenCase
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import JudgeEngine
-from promptopt.policy.asking import NO_SCORES, bind
+from promptopt.policy.asking import NO_SCORES, answer_from, bind, no_answers
 from promptopt.scores.store import ScoreStore, Spent, StoredScore
 
 FloatArray = npt.NDArray[np.float64]
@@ -26,7 +25,8 @@ class StoredAnswers:
     """Answers to a program's questions.
 
     Attributes:
-        probabilities: Question name to float64 (cases,): probability of *yes*, NaN where unjudged.
+        probabilities: Question name to float64 (cases,), probability of *yes*, or (cases, labels) where a question has
+            more than two labels; NaN where unjudged.
         unjudged: Case row to the reason.
         truncated: Case rows that the judge did not read whole.
     """
@@ -45,7 +45,7 @@ class AnsweringJudge(Protocol):
         ...
 
     def answers(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> StoredAnswers:
-        """Probabilities of *yes* for every question and case."""
+        """The answers to every question about every case."""
         ...
 
 
@@ -75,7 +75,7 @@ class StoredJudge:
         return self._store.spent(self._study)
 
     def answers(self, prompts: Sequence[LoweredPrompt], cases: Sequence[Case]) -> StoredAnswers:
-        """Probabilities of *yes* for every question and case.
+        """The answers to every question about every case.
 
         Args:
             prompts: One per question.
@@ -94,7 +94,7 @@ class StoredJudge:
             found = self._store.read(self.fingerprint, prompt.digest, digests)
             known.update({(prompt.digest, digest): score for digest, score in found.items()})
         self._score_missing(prompts, cases, known)
-        probabilities = {p.question: np.full(len(cases), np.nan) for p in prompts}
+        probabilities = {p.question: no_answers(p.labels, len(cases)) for p in prompts}
         unjudged: dict[int, str] = {}
         truncated: set[int] = set()
         for prompt in prompts:
@@ -103,7 +103,7 @@ class StoredJudge:
                 if score is None:
                     unjudged.setdefault(row, self._unjudged.get((prompt.digest, case.digest), NO_SCORES))
                     continue
-                probabilities[prompt.question][row] = min(math.exp(score.logprobs[0]), 1.0)
+                probabilities[prompt.question][row] = answer_from(score.logprobs, prompt.labels)
                 if score.dropped_tokens:
                     truncated.add(row)
         return StoredAnswers(probabilities, unjudged, frozenset(truncated))

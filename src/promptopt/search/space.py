@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,8 @@ from promptopt.core.candidate import Choice
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 from promptopt.errors import ConfigError
-from promptopt.policy.procedure import Aggregate, Shape
+from promptopt.policy.grading import MAX_SEVERITY, SEVERITY_WORDS
+from promptopt.policy.procedure import Aggregate, GradeScore, Shape
 from promptopt.policy.rendering import ClauseOrder, ClauseSubset, ExceptionPlace, Rendering, lists_clauses
 from promptopt.programs.prompt_format import Placement, PromptFormat, Quoting
 from promptopt.search.dimensions import find_dimension
@@ -30,6 +31,7 @@ LISTING: Mapping[str, Choice] = MappingProxyType(
 """What a space that does not vary how clauses are listed takes."""
 WRITTEN = "written"
 """Choice of a component whose text was written and is none of the space's own."""
+_LATER_KEYS: Mapping[str, Any] = MappingProxyType({"grade_scores": ("violation",)})
 _ANY_DRAFT = PromptDraft("Decide.", "Policy.", "en", PromptFormat())
 
 
@@ -43,18 +45,27 @@ class LabelWords(FrozenModel):
         allowed: Answers it when the text does not.
         applies: Answers a checklist's clause question when the clause applies.
         absent: Answers it when the clause does not.
+        grades: Answer a graded question: words of the severities 0 to 4. A program uses those that its policy's clauses
+            have.
     """
 
     violation: str
     allowed: str
     applies: str = "yes"
     absent: str = "no"
+    grades: tuple[str, ...] = SEVERITY_WORDS
 
     @model_validator(mode="after")
     def _pairs_differ(self) -> Self:
         for yes, no in ((self.violation, self.allowed), (self.applies, self.absent)):
             if not yes.strip() or not no.strip() or yes == no:
                 raise ValueError(f"a pair of answer words must differ and not be blank, found {yes!r} and {no!r}")
+        words = {word.strip() for word in self.grades} - {""}
+        if len(words) < len(self.grades) or len(words) != MAX_SEVERITY + 1:
+            raise ValueError(
+                f"`grades` needs {MAX_SEVERITY + 1} words that differ, for the severities 0 to {MAX_SEVERITY}, "
+                f"found {list(self.grades)}"
+            )
         return self
 
 
@@ -84,6 +95,7 @@ class SearchSpace(FrozenModel):
     Attributes:
         shapes: Program shapes.
         aggregates: How a checklist's answers are combined.
+        grade_scores: What a graded answer is worth.
         policies: Policy renderings.
         clause_subsets: Which violating clauses a rendering lists.
         clause_orders: In which order.
@@ -100,6 +112,7 @@ class SearchSpace(FrozenModel):
 
     shapes: tuple[Shape, ...] = ("direct",)
     aggregates: tuple[Aggregate, ...] = ("routing",)
+    grade_scores: tuple[GradeScore, ...] = ("violation",)
     policies: tuple[Rendering, ...] = ("summary",)
     clause_subsets: tuple[ClauseSubset, ...] = ("all",)
     clause_orders: tuple[ClauseOrder, ...] = ("file",)
@@ -120,7 +133,18 @@ class SearchSpace(FrozenModel):
         A study is resumed only with the space it was started with.
         """
         ordered = {name: list(choices) for name, choices in self.dimensions.items()}
-        return digest_data({"space": self.model_dump(mode="json"), "order": ordered})
+        return digest_data({"space": self._as_declared(), "order": ordered})
+
+    def _as_declared(self) -> dict[str, Any]:
+        """The space as data, without keys that it could not name yet when older studies were started, where unused."""
+        data = self.model_dump(mode="json")
+        for name, unused in _LATER_KEYS.items():
+            if getattr(self, name) == unused:
+                del data[name]
+        for words in data["label_words"].values():
+            if tuple(words["grades"]) == SEVERITY_WORDS:
+                del words["grades"]
+        return data
 
     @cached_property
     def dimensions(self) -> dict[str, tuple[Choice, ...]]:
@@ -145,6 +169,7 @@ class SearchSpace(FrozenModel):
             "demo_draw": tuple(range(self.demos.draws)),
             # What nobody varies is not proposed, so that spaces from before it existed keep their proposals.
             **{name: choices for name, choices in listing.items() if choices != (LISTING[name],)},
+            **({"grade_score": self.grade_scores} if "graded" in self.shapes else {}),
         }
         extra = {name: choices for name, choices in self.extra.items() if choices != ("none",)}
         if taken := extra.keys() & (built_in.keys() | LISTING.keys()):
@@ -156,6 +181,8 @@ class SearchSpace(FrozenModel):
         off: set[str] = set()
         if point["shape"] != "checklist":
             off.add("aggregate")
+        if point["shape"] != "graded":
+            off.add("grade_score")
         if not point["demo_count"]:
             off.update(DEMO_DIMENSIONS - {"demo_count"})
         if point["policy"] == WRITTEN or not lists_clauses(point["policy"]):  # type: ignore[arg-type]

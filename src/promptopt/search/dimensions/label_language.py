@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from promptopt.core.candidate import Choice
 from promptopt.errors import ConfigError
+from promptopt.policy.grading import SEVERITY_WORDS, Ladder
 from promptopt.search.dimensions.base import PromptDraft
 
 _Pair = tuple[str, str]
@@ -62,6 +63,12 @@ _TRANSLATED: dict[str, tuple[_Pair, ...]] = {
         ("坏", "好"),
     ),
 }
+_GRADES: dict[str, tuple[str, ...]] = {
+    "de": ("keine", "gering", "mittel", "hoch", "kritisch"),
+    "es": ("ninguna", "baja", "media", "alta", "crítica"),
+    "fr": ("aucune", "faible", "moyenne", "élevée", "critique"),
+    "zh": ("无", "低", "中", "高", "严重"),
+}
 
 
 class LabelLanguage:
@@ -81,6 +88,8 @@ class LabelLanguage:
             raise ConfigError(f"label_language {choice!r} is unknown", where="program.extra", remedy=f"use {known}")
         language = draft.language.split("-")[0].lower() if choice == "policy" else str(choice)
         layout = draft.layout
+        if layout.ladder:
+            return replace(draft, layout=layout.model_copy(update={"ladder": _translated(layout.ladder, language)}))
         pair = (layout.yes.lower(), layout.no.lower())
         if language not in _TRANSLATED or pair not in _IN_ENGLISH:
             return draft
@@ -88,6 +97,13 @@ class LabelLanguage:
         if layout.yes[0].isupper():
             yes, no = yes[0].upper() + yes[1:], no[0].upper() + no[1:]
         return replace(draft, layout=layout.model_copy(update={"yes": yes, "no": no}))
+
+
+def _translated(ladder: Ladder, language: str) -> Ladder:
+    """The ladder with its words translated; as it is where one of them has no translation."""
+    words = _GRADES.get(language)
+    known = words is not None and all(word == SEVERITY_WORDS[severity] for severity, word in ladder)
+    return tuple((severity, words[severity]) for severity, _ in ladder) if words is not None and known else ladder
 
 
 DIMENSION = LabelLanguage()
