@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """How much a finding weighs: an error is refused or decides wrongly, a warning misleads, a note informs."""
+    """How much a finding weighs.
+
+    An error is refused by the reader, contradicts another part, or is not finished; a warning misleads people or
+    judges; a note says what was not checked.
+    """
 
     ERROR = "error"
     WARNING = "warning"
@@ -76,16 +80,19 @@ class LintRule(FrozenModel):
             reason: What is wrong.
             remedy: What to do; the rule's own remedy by default.
         """
-        found = self.on_line(subject.file.line(place), subject.name_of(place), reason, remedy)
-        return found.model_copy(update={"clause": subject.clause_of(place)})
+        return self.on_line(
+            subject.file.line(place), subject.name_of(place), reason, remedy, clause=subject.clause_of(place)
+        )
 
-    def on_line(self, line: int, place: str, reason: str, remedy: str | None = None) -> Finding:
+    def on_line(
+        self, line: int, place: str, reason: str, remedy: str | None = None, *, clause: str | None = None
+    ) -> Finding:
         """A finding by this rule on a line that is no key's."""
         return Finding(
             code=self.code,
             level=self.level,
             line=line,
-            clause=None,
+            clause=clause,
             place=place,
             reason=reason,
             remedy=remedy or self.remedy,

@@ -98,7 +98,10 @@ class Subject:
     @cached_property
     def by_id(self) -> Mapping[str, ClauseView]:
         """Clauses by id; of two with one id, the first."""
-        return {clause.id: clause for clause in reversed(self.clauses)}
+        found: dict[str, ClauseView] = {}
+        for clause in self.clauses:
+            found.setdefault(clause.id, clause)
+        return found
 
     @property
     def violating(self) -> tuple[ClauseView, ...]:
@@ -225,4 +228,5 @@ def _valid(model: type[_Record], value: object) -> Iterator[tuple[int, _Record]]
 
 
 def _at(value: object, number: int) -> Mapping[str, Any]:
-    return dict(_mappings(value)).get(number, {})
+    entry = value[number] if isinstance(value, list) and number < len(value) else None
+    return entry if isinstance(entry, dict) else {}

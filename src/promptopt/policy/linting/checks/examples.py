@@ -37,7 +37,7 @@ WRONG_SIDE = LintRule(
 REPEATED = LintRule(
     code="PL404",
     name="example that stands twice",
-    level=Level.ERROR,
+    level=Level.WARNING,
     finds="two boundary examples have one text",
     remedy="keep one of them",
 )

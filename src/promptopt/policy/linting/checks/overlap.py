@@ -48,13 +48,14 @@ NOBODY_DECIDES = LintRule(
 )
 _NEAR = 0.7
 _SAME = 0.8
+_MOST_INCLUDES = 30
 _CITATION = re.compile(r"\s*\([A-Z]{1,4}\d{1,3}(?:\.[a-z])?\)")
 
 
 def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
     """Pairs of clauses."""
     clauses = subject.compared
-    included = [[_key(text) for text in clause.includes] for clause in clauses]
+    included = [[_key(text) for text in clause.includes[:_MOST_INCLUDES]] for clause in clauses]
     defined = [content_words(clause.definition) for clause in clauses]
     for one, other in combinations(range(len(clauses)), 2):
         first, second = clauses[one], clauses[other]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from promptopt.core.yaml_file import Place
 from promptopt.policy.linting.finding import CheckGroup, Finding, Level, LintRule
 from promptopt.policy.linting.options import LintOptions
-from promptopt.policy.linting.subject import MOST_COMPARED, Subject
+from promptopt.policy.linting.subject import Subject
 
 REPEATED_CLAUSE = LintRule(
     code="PL101",
@@ -60,6 +60,8 @@ NO_VIOLATING_CLAUSE = LintRule(
     remedy="give the clauses that describe violations their severities",
 )
 
+_MOST_NAMED = 20
+
 
 def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
     """Ids that do not agree."""
@@ -68,13 +70,12 @@ def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
             first = subject.file.line(subject.by_id[clause.id].at("id"))
             yield REPEATED_CLAUSE.at(subject, clause.at("id"), f"{clause.id} is the clause of line {first} already")
     yield from _repeated_rules(subject)
+    known = ", ".join(list(subject.by_id)[:_MOST_NAMED]) + (" ..." if len(subject.by_id) > _MOST_NAMED else "")
     for place, cited in _citations(subject):
         for name in dict.fromkeys(cited):
             if name not in subject.by_id:
-                known = ", ".join(list(subject.by_id)[:MOST_COMPARED])
-                yield UNKNOWN_CLAUSE.at(
-                    subject, place, f"there is no clause {name}", f"cite one of {known}, or define {name}"
-                )
+                remedy = f"cite one of {known}, or define {name}"
+                yield UNKNOWN_CLAUSE.at(subject, place, f"there is no clause {name}", remedy)
     yield from _precedence(subject)
     if subject.clauses and not subject.violating:
         yield NO_VIOLATING_CLAUSE.at(subject, ("clauses",), "no clause has a severity of 1 or more")

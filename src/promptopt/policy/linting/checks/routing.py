@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from promptopt.core.yaml_file import Place
-from promptopt.policy.contradictions import Kind, outcome, routing_contradictions
+from promptopt.policy.contradictions import MAX_ENUMERATED, Kind, outcome, routing_contradictions
 from promptopt.policy.linting.finding import CheckGroup, Finding, Level, LintRule
 from promptopt.policy.linting.options import LintOptions
 from promptopt.policy.linting.subject import MOST_COMPARED, ClauseView, Subject
-from promptopt.policy.model import Outcome, Rule
+from promptopt.policy.model import Outcome, Rule, When
 
 NEVER_DECIDES = LintRule(
     code="PL108",
@@ -44,7 +44,7 @@ LIFTED_ZERO_TOLERANCE = LintRule(
     code="PL112",
     name="zero tolerance that is lifted",
     level=Level.ERROR,
-    finds="a rule can allow what a zero-tolerance clause covers",
+    finds="a rule can allow, or leave to people, what a zero-tolerance clause covers",
     remedy="route the clause first, by a rule without `none`",
 )
 EXCEPTION_WITHOUT_EFFECT = LintRule(
@@ -83,7 +83,9 @@ def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
     # Where a rule is missing or decides too late, what follows would blame the wrong one.
     if not whole or not known or not known[-1][1].when.is_empty or len(subject.clauses) > MOST_COMPARED:
         return
-    hidden = {number for number, _ in competing}
+    shadowed = {} if _is_enumerated(known) else dict(_shadowed(subject, known))
+    yield from shadowed.values()
+    hidden = {number for number, _ in competing} | shadowed.keys()
     clauses = [
         replace(c, exceptions=tuple(e for e in c.exceptions if e in subject.by_id))
         for c in subject.clauses
@@ -108,6 +110,28 @@ def _competing(subject: Subject, rules: Sequence[tuple[int, Rule]]) -> Iterator[
                 reason += f", and conclude {first.then} and {rule.then}"
             yield number, COMPETING.at(subject, ("routing", number), reason)
         seen.setdefault(condition, rule)
+
+
+def _is_enumerated(rules: Sequence[tuple[int, Rule]]) -> bool:
+    return len({clause for _, rule in rules for clause in rule.when.clauses}) <= MAX_ENUMERATED
+
+
+def _shadowed(subject: Subject, rules: Sequence[tuple[int, Rule]]) -> Iterator[tuple[int, Finding]]:
+    """Rules that cannot decide, where there are too many clauses to try all answers: only what two rules show."""
+    for place, (number, rule) in enumerate(rules):
+        when = rule.when
+        never = set(when.all) & set(when.none) or (when.any and set(when.any) <= set(when.none))
+        before = next((r for _, r in rules[:place] if _implies(when, r.when)), None)
+        if never or before is not None:
+            why = "its condition never holds" if never or before is None else f"{before.id} decides first"
+            reason = f"routing rule {rule.id} can never decide: {why}"
+            yield number, NEVER_DECIDES.at(subject, ("routing", number), reason)
+
+
+def _implies(one: When, other: When) -> bool:
+    """Whether the other condition holds wherever the one does; may miss some that do."""
+    any_holds = not other.any or set(other.any) & set(one.all) or (one.any and set(one.any) <= set(other.any))
+    return set(other.all) <= set(one.all) and set(other.none) <= set(one.none) and bool(any_holds)
 
 
 def _against_clauses(
