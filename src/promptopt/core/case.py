@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from promptopt.core.content import ImagePart, PartedText, PartName, in_order
 from promptopt.core.digest import digest_text
 from promptopt.core.model import FrozenModel
 
@@ -40,17 +43,31 @@ class CaseKind(StrEnum):
 
 
 class Case(FrozenModel):
-    """A text to judge.
+    """A text to judge, or content with named parts.
 
     Attributes:
         id: Unique within its set; logs, errors and runs carry this and never the text.
-        text: What is judged; not empty after stripping white space.
+        text: What is judged; not empty after stripping white space. Of a case with parts it is their rendering.
         language: ISO 639-1 code.
+        parts: Part name to text or image; None for a case that is one text. A case is given ``text`` or ``parts``.
     """
 
     id: str = Field(min_length=1)
     text: str
     language: str = "en"
+    parts: dict[PartName, str | ImagePart] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rendered(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("parts") is None:
+            return data
+        if not isinstance(data["parts"], Mapping):
+            raise ValueError(f"`parts` holds {type(data['parts']).__name__}, not an object of part names and texts")
+        item = PartedText(data["parts"])
+        if data.get("text", item) != item:
+            raise ValueError("the case has `text` and `parts`; give one of the two")
+        return {**data, "text": str(item), "parts": item.parts}
 
     @field_validator("text")
     @classmethod
@@ -58,6 +75,27 @@ class Case(FrozenModel):
         if not text.strip():
             raise ValueError("text is empty")
         return text
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A case that is one text is written as it was before cases had parts."""
+        data: dict[str, Any] = serialise(self)
+        if self.parts is None:
+            data.pop("parts", None)
+        return data
+
+    @cached_property
+    def item(self) -> str:
+        """What questions are asked about: the text, which knows its parts where there are some."""
+        return self.text if self.parts is None else PartedText(self.parts)
+
+    @property
+    def words(self) -> str:
+        """The text without labels and indentation, for comparing cases with each other."""
+        if self.parts is None:
+            return self.text
+        values = (self.parts[name] for name in in_order(self.parts))
+        return "\n".join(value.reference if isinstance(value, ImagePart) else value for value in values)
 
     @cached_property
     def digest(self) -> str:

@@ -6,13 +6,16 @@ parts of a case.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
+from promptopt.core.rationale import RATIONALE_SLOT, RationaleSettings
+from promptopt.core.reading import WHOLE, Reading
 
 Role = Literal["system", "user", "assistant"]
 ITEM_SLOT = "text"
@@ -40,6 +43,21 @@ class PromptSegment(FrozenModel):
         return self
 
 
+class RationaleRequest(RationaleSettings):
+    """What a judge is asked to write before it answers.
+
+    Attributes:
+        segments: The messages that ask for it; their slots take parts of the case.
+    """
+
+    segments: tuple[PromptSegment, ...] = Field(min_length=1)
+
+
+def judgements_per_case(prompts: Iterable[LoweredPrompt]) -> int:
+    """How many judgements the prompts of one program cost for each case."""
+    return sum(prompt.samples for prompt in prompts)
+
+
 class LoweredPrompt(FrozenModel):
     """One question to a judge, ready to be scored.
 
@@ -47,11 +65,15 @@ class LoweredPrompt(FrozenModel):
         question: Name of the predictor it was lowered from (``"violation"`` or a clause id).
         segments: The messages, in order.
         labels: The closed answer space, the affirmative label first; two or more.
+        rationale: What the judge writes before it answers, for the slot ``rationale``; None where it answers at once.
+        reading: What of a case goes into the slot; everything, unless the policy says otherwise.
     """
 
     question: str
     segments: tuple[PromptSegment, ...] = Field(min_length=1)
     labels: tuple[str, ...] = Field(min_length=2)
+    rationale: RationaleRequest | None = None
+    reading: Reading = WHOLE
 
     @field_validator("labels")
     @classmethod
@@ -60,16 +82,69 @@ class LoweredPrompt(FrozenModel):
             raise ValueError(f"labels must be distinct and not blank: {list(labels)}")
         return labels
 
+    @model_validator(mode="after")
+    def _rationale_has_its_place(self) -> Self:
+        places = sum(segment.slot == RATIONALE_SLOT for segment in self.segments)
+        if places != (self.rationale is not None):
+            asked = "is asked for" if self.rationale else "is not asked for"
+            raise ValueError(f"a rationale {asked} and has {places} places in the prompt")
+        if self.rationale and any(segment.slot == RATIONALE_SLOT for segment in self.rationale.segments):
+            raise ValueError("what asks for a rationale cannot quote it")
+        return self
+
+    @property
+    def samples(self) -> int:
+        """How many judgements answer it for one case: one, or one for each rationale."""
+        return self.rationale.samples if self.rationale else 1
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of segments and labels: the prompt's name in the score store, whatever the question is called."""
-        return digest_data({"segments": [s.model_dump() for s in self.segments], "labels": list(self.labels)})
+        """SHA-256 of segments and labels: the prompt's name in the score store, whatever the question is called.
+
+        What is read of a case is no part of it, as scores are kept under the digest of the text that was read.
+        """
+        return digest_data(self._content)
+
+    @cached_property
+    def judgement_digests(self) -> tuple[str, ...]:
+        """The name of each of its :attr:`samples` judgements in the score store.
+
+        That of one rationale's names everything the rationale depends on, and its number but not how many there are:
+        three samples are the first three of five.
+        """
+        if self.rationale is None:
+            return (self.digest,)
+        content = self._content
+        del content["rationale"]["samples"]
+        return tuple(digest_data({**content, "sample": sample}) for sample in range(self.samples))
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        content: dict[str, Any] = {
+            "segments": [s.model_dump() for s in self.segments],
+            "labels": list(self.labels),
+        }
+        if self.rationale is not None:
+            content["rationale"] = self.rationale.model_dump()
+        return content
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys that came later are left out where they say nothing, so that older prompts are written as they were."""
+        data: dict[str, Any] = serialise(self)
+        if self.reading.is_everything:
+            data.pop("reading", None)
+        if self.rationale is None:
+            data.pop("rationale", None)
+        return data
 
     def messages(self, item: str = "{{text}}") -> list[dict[str, str]]:
-        """The chat messages with ``item`` in every slot, in the form chat APIs take."""
+        """The chat messages with ``item`` in every slot but that of a rationale, in the form chat APIs take."""
         out: list[dict[str, str]] = []
         for segment in self.segments:
             text = item if segment.slot is not None else segment.text
+            if segment.slot == RATIONALE_SLOT:
+                text = f"{{{{{RATIONALE_SLOT}}}}}"
             if out and out[-1]["role"] == segment.role:
                 out[-1]["content"] += text
             else:

@@ -32,7 +32,7 @@ def near_duplicates_across_splits(
     Returns:
         The pairs, the most similar first.
     """
-    pairs = similar_pairs([c.text for c in cases], threshold, lambda a, b: cases[a].split is not cases[b].split)
+    pairs = similar_pairs([c.words for c in cases], threshold, lambda a, b: cases[a].split is not cases[b].split)
     found = [NearDuplicate(cases[a].id, cases[b].id, similarity) for a, b, similarity in pairs]
     return tuple(sorted(found, key=lambda pair: (-pair.similarity, pair.first, pair.second)))
 
@@ -55,7 +55,7 @@ def merge_near_duplicate_groups(
     def apart(first: int, second: int) -> bool:
         return merged.find(groups[first]) != merged.find(groups[second])
 
-    for first, second, _ in similar_pairs([c.text for c in cases], threshold, apart):
+    for first, second, _ in similar_pairs([c.words for c in cases], threshold, apart):
         merged.join(groups[first], groups[second])
     return tuple(
         case if (name := merged.find(case.group)) == case.group else case.model_copy(update={"group": name})

@@ -27,7 +27,7 @@ def read_cases(path: Path) -> tuple[GoldenCase, ...]:
     """Reads golden cases from JSON lines.
 
     Args:
-        path: One JSON object with the keys of :class:`GoldenCase` a line.
+        path: One JSON object with the keys of :class:`GoldenCase` a line; a case has ``text`` or ``parts``.
 
     Returns:
         The cases in file order.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from promptopt.core.case import GoldenCase
 from promptopt.core.digest import digest_text
@@ -64,9 +65,14 @@ def write_golden_set(
 
 
 def format_cases(cases: Sequence[GoldenCase]) -> str:
-    """The cases as JSON lines with keys in a fixed order."""
+    """The cases as JSON lines with keys in a fixed order; a case with parts has these in place of the text."""
     rows = (case.model_dump(mode="json") for case in cases)
-    return "".join(json.dumps({key: row[key] for key in _KEYS}, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json.dumps(_ordered(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+def _ordered(row: dict[str, Any]) -> dict[str, Any]:
+    keys = ("parts" if key == "text" and "parts" in row else key for key in _KEYS)
+    return {key: row[key] for key in keys}
 
 
 def format_manifest(manifest: Manifest) -> str:

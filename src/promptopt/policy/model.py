@@ -18,8 +18,10 @@ from pydantic import (
 )
 
 from promptopt.core.case import Label
+from promptopt.core.content import PartLimit, PartName
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
+from promptopt.core.reading import Reading
 from promptopt.core.yaml_file import Place
 
 CLAUSE_ID = r"^[A-Z]{1,4}\d{1,3}(\.[a-z])?$"
@@ -107,6 +109,7 @@ class Clause(FrozenModel):
         exceptions: Ids of the severity-0 clauses that lift this clause.
         zero_tolerance: True when nothing lifts it.
         action: What the platform does; ``allow`` for severity 0 and for nothing else.
+        parts: Names of the parts of a case that the clause is about (``title``, ``comments``); all of them when empty.
     """
 
     id: str = Field(pattern=CLAUSE_ID)
@@ -119,10 +122,19 @@ class Clause(FrozenModel):
     exceptions: tuple[ClauseRef, ...] = ()
     zero_tolerance: bool = False
     action: Action
+    parts: tuple[PartName, ...] = ()
 
     @property
     def is_violating(self) -> bool:
         return self.severity > 0
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A clause about all parts keeps the digest that it had before cases had parts."""
+        data: dict[str, Any] = serialise(self)
+        if not self.parts:
+            data.pop("parts", None)
+        return data
 
 
 class When(FrozenModel):
@@ -238,6 +250,7 @@ class Policy(FrozenModel):
         templates: Sentences with slots, for functional cases.
         locale_notes: Language (``de``), country (``AT``) or both (``de-AT``) to what readers have to know there: words
             that mean something else, the names of parties, what the law adds.
+        part_limits: Name of a part of a case (``transcript``) to how much of it a judge reads.
         changelog: What changed when.
     """
 
@@ -256,6 +269,7 @@ class Policy(FrozenModel):
     boundary_examples: tuple[BoundaryExample, ...] = ()
     templates: tuple[CaseTemplate, ...] = ()
     locale_notes: dict[Locale, Words] = Field(default_factory=dict)
+    part_limits: dict[PartName, PartLimit] = Field(default_factory=dict)
     changelog: tuple[Change, ...] = ()
 
     @cached_property
@@ -267,6 +281,15 @@ class Policy(FrozenModel):
     def by_id(self) -> dict[str, Clause]:
         """Clauses by id."""
         return {clause.id: clause for clause in self.clauses}
+
+    def reading(self, question: str) -> Reading:
+        """What a question reads of a case: a clause's the parts that it is about, any other all of them.
+
+        Args:
+            question: Id of a clause, or the name of a question about the whole policy.
+        """
+        clause = self.by_id.get(question)
+        return Reading(parts=clause.parts if clause else (), limits=self.part_limits)
 
     @property
     def violating(self) -> tuple[Clause, ...]:
@@ -282,7 +305,7 @@ class Policy(FrozenModel):
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A policy without these parts keeps the digest that it had before the language knew them."""
         data: dict[str, Any] = serialise(self)
-        for name in ("templates", "locale_notes"):
+        for name in ("templates", "locale_notes", "part_limits"):
             if not getattr(self, name):
                 data.pop(name, None)
         return data

@@ -10,7 +10,7 @@ from promptopt.golden.lines import read_json_lines
 
 
 def import_jsonl(source: Path, options: ImportOptions) -> Imported:
-    """Reads JSON lines; keys are the columns. Also takes promptopt's own ``cases.jsonl``.
+    """Reads JSON lines; keys are the columns, and ``parts`` may stand for the text. Also takes promptopt's own cases.
 
     Raises:
         GoldenSetError: A malformed line, a missing column, an unknown label, an empty text or an id used twice.

@@ -18,6 +18,7 @@ _NEGATIVE = frozenset({"allowed", "0", "0.0", "false", "no"})
 _REQUIRED = ("text", "label")
 _OPTIONAL = ("id", "clause", "severity", "group", "language")
 COLUMN_OPTIONS = frozenset({*_REQUIRED, *_OPTIONAL})
+PARTS = "parts"
 _KINDS = frozenset(kind.value for kind in CaseKind)
 
 
@@ -55,7 +56,9 @@ def import_table(rows: list[Row], source: Path, options: ImportOptions) -> Impor
         GoldenSetError: A column or label value that does not exist, or a value that does not fit.
     """
     require_rows(rows, source)
-    columns = _map_columns(options, sorted({name for row in rows for name in row.values}), source)
+    available = sorted({name for row in rows for name in row.values})
+    with_parts = any(isinstance(row.values.get(PARTS), Mapping) for row in rows)
+    columns = _map_columns(options, available, source, with_parts=with_parts)
     ledger, left_out = CaseLedger(refuse_two_labels=False), Counter[str]()
     width = len(str(len(rows)))
     for number, row in enumerate(rows, start=1):
@@ -66,7 +69,7 @@ def import_table(rows: list[Row], source: Path, options: ImportOptions) -> Impor
         fields = {name: _text_or_none(row.values.get(column)) for name, column in columns.items()}
         case_id = fields.get("id") or f"row-{number:0{width}d}"
         fields["language"] = fields.get("language") or options.default_language
-        ledger.add(_case(row, fields, case_id, label, row.values.get(columns["text"], "")), row.where)
+        ledger.add(_case(row, fields, case_id, label, _content(row, columns)), row.where)
     return Imported(ledger.cases, dict(left_out))
 
 
@@ -94,11 +97,11 @@ def require_columns(needed: Iterable[str], available: Iterable[str], source: Pat
             )
 
 
-def _map_columns(options: ImportOptions, available: list[str], source: Path) -> dict[str, str]:
+def _map_columns(options: ImportOptions, available: list[str], source: Path, *, with_parts: bool) -> dict[str, str]:
     chosen = {name: getattr(options, name) for name in (*_REQUIRED, *_OPTIONAL)}
     require_columns((column for column in chosen.values() if column is not None), available, source)
     for name in _REQUIRED:
-        if chosen[name] is None and name not in available:
+        if chosen[name] is None and name not in available and not (name == "text" and with_parts):
             raise GoldenSetError(
                 f"column `{name}` is missing",
                 where=source,
@@ -127,13 +130,23 @@ def _label(row: Row, column: str, options: ImportOptions) -> Label | None:
     )
 
 
-def _case(row: Row, fields: Mapping[str, str | None], case_id: str, label: Label, text: Any) -> GoldenCase:
+def _content(row: Row, columns: Mapping[str, str]) -> dict[str, Any]:
+    """What the case says: its parts, where the row has some, else its text."""
+    text, parts = row.values.get(columns.get("text", "text"), ""), row.values.get(PARTS)
+    if not isinstance(parts, Mapping):
+        return {"text": text}
+    return {"text": text, "parts": parts} if text else {"parts": parts}
+
+
+def _case(
+    row: Row, fields: Mapping[str, str | None], case_id: str, label: Label, content: Mapping[str, Any]
+) -> GoldenCase:
     violating = label is Label.VIOLATION
     kind = fields.get("kind")
     return parse_case(
         {
             "id": case_id,
-            "text": text,
+            **content,
             "label": label,
             "clause": fields.get("clause"),
             "severity": (fields.get("severity") or 1) if violating else 0,
