@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 import pytest
 
 from promptopt.errors import PolicyError
+from promptopt.policy.changes.between import changes_between
 from promptopt.policy.decision_tree import compile_tree
 from promptopt.policy.model import Policy
 from promptopt.policy.sop import contrasts, example_pairs, ladder, render_html, render_markdown
-from promptopt.policy.sop_changes import changes_since, condition
+from promptopt.policy.wording import condition
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 EVIL = "<img src=x onerror=alert(1)> | `code` [x](javascript:y) **b** </td>"
@@ -238,7 +239,7 @@ def test_what_escalates_is_listed_whether_the_rule_or_the_clause_says_so(data):
 
 
 def test_changes_since_a_version(policy, data, clause):
-    assert changes_since(policy, policy) == ()
+    assert changes_between(policy, policy) == ()
     data["clauses"][0] |= {"severity": 4, "includes": ["inside V1", "more"], "definition": "Another."}
     data["clauses"][2]["exceptions"] = ["V4", "V6"]
     data["clauses"][4] = clause("V6", 0)
@@ -247,7 +248,7 @@ def test_changes_since_a_version(policy, data, clause):
     data["boundary_examples"][0] |= {"label": "allowed", "clause": "V4"}
     data["terms"].append({"term": "new", "definition": "Just so."})
     data["summary"] = "Shorter."
-    told = {(c.where, c.what) for c in changes_since(policy, Policy.model_validate(data))}
+    told = {(c.where, c.what) for c in changes_between(policy, Policy.model_validate(data))}
     assert told == {
         ("V1", "Severity: 4; before: 3"),
         ("V1", "Definition: Another.; before: Definition of V1."),
@@ -265,7 +266,7 @@ def test_changes_since_a_version(policy, data, clause):
 
 def test_the_order_of_rules_is_a_change(policy, data):
     data["routing"][0], data["routing"][1] = data["routing"][1], data["routing"][0]
-    (change,) = changes_since(policy, Policy.model_validate(data))
+    (change,) = changes_between(policy, Policy.model_validate(data))
     assert (change.where, change.what) == ("Routing", "Order: R2, R1, R3, R4; before: R1, R2, R3, R4")
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from promptopt.commands.output import console, count, print_json
 from promptopt.commands.policy_cases import write_whole
+from promptopt.policy.changes.between import changes_between
 from promptopt.policy.decision_tree import compile_tree
 from promptopt.policy.label_studio import render_label_studio
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 from promptopt.policy.sop import render_html, render_markdown
-from promptopt.policy.sop_changes import changes_since
 
 _MARKDOWN, _HTML, _LABEL_STUDIO = "sop.md", "sop.html", "label_studio.xml"
 
@@ -23,7 +23,7 @@ def sop(policy_path: Path, folder: Path, previous_path: Path | None, as_json: bo
     for name, text in _files(policy, previous).items():
         write_whole(folder / name, text)
     tree = compile_tree(policy)
-    changes = () if previous is None else changes_since(previous, policy)
+    changes = () if previous is None else changes_between(previous, policy)
     files = {"markdown": _MARKDOWN, "html": _HTML, "label_studio": _LABEL_STUDIO}
     if as_json:
         print_json(
@@ -32,7 +32,7 @@ def sop(policy_path: Path, folder: Path, previous_path: Path | None, as_json: bo
                 "domain": policy.domain,
                 "version": policy.version,
                 "previous": None if previous is None else previous.digest,
-                "changes": [change.model_dump(mode="json") for change in changes],
+                "changes": [change.model_dump(mode="json", exclude={"before"}) for change in changes],
                 "steps": len(tree.steps),
                 "endings": len(tree.endings),
                 "files": {kind: str(folder / name) for kind, name in files.items()},

@@ -11,12 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from promptopt.core.case import Label
+from promptopt.policy.changes.between import changes_between
 from promptopt.policy.decision_tree import DecisionTree, Step, compile_tree
 from promptopt.policy.drawing import render_svg
 from promptopt.policy.mermaid import render_mermaid
 from promptopt.policy.model import SLOT, Action, BoundaryExample, CaseTemplate, Clause, Outcome, Policy
-from promptopt.policy.sop_changes import changes_since, condition
-from promptopt.policy.wording import OUTCOMES, consequences, headline, printable
+from promptopt.policy.wording import OUTCOMES, condition, consequences, headline, printable
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~&#$])")
 _LIST_MARK = re.compile(r"^([-+=])|^(\d+)([.)])(?=\s|$)")
@@ -133,7 +133,7 @@ def _facts(policy: Policy, previous: Policy | None) -> dict[str, Any]:
         "abstaining": [e for e in tree.endings if e.outcome is Outcome.ABSTAIN],
         "lifts": {c.id: [v for v in policy.violating if c.id in v.exceptions] for c in policy.permitting},
         "previous": previous,
-        "changes": () if previous is None else changes_since(previous, policy),
+        "changes": () if previous is None else changes_between(previous, policy),
         "changelog": sorted(policy.changelog, key=lambda change: change.date, reverse=True),
         "arrivals": _arrivals(tree),
         "headline": headline,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from promptopt.policy.decision_tree import DecisionTree, Ending
-from promptopt.policy.model import Outcome
+from promptopt.policy.model import Outcome, Rule
 
 OUTCOMES = {
     Outcome.VIOLATION: "Violation",
@@ -39,6 +39,12 @@ def consequences(ending: Ending) -> list[str]:
 def target(tree: DecisionTree, name: str) -> str:
     """Where an answer leads: ``step 3``, or ``end A: Violation: cite V5``."""
     return f"step {name}" if name in tree.step else f"end {name}: {headline(tree.ending[name])}"
+
+
+def condition(rule: Rule) -> str:
+    """``any of V1, V2; none of V8``; ``in every other case``."""
+    parts = [("all of", rule.when.all), ("any of", rule.when.any), ("none of", rule.when.none)]
+    return "; ".join(f"{word} {', '.join(ids)}" for word, ids in parts if ids) or "in every other case"
 
 
 def either(names: list[str]) -> str:
