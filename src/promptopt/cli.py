@@ -350,6 +350,26 @@ def policy_schema(
     schema(target, as_json)
 
 
+@policy_app.command("diff")
+def policy_diff(
+    old: Annotated[Path, typer.Argument(help="Policy file that labels were given under.")],
+    new: Annotated[Path, typer.Argument(help="Policy file that is to hold.")],
+    golden: Annotated[
+        Path | None, typer.Option("--golden", help="Golden set: says which cases have to be read again, and why.")
+    ] = None,
+    bundles: Annotated[
+        Path | None, typer.Option("--bundles", help="Folder of exported judges: says which are touched, and by what.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a report in Markdown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what differs between two versions of a policy: clause by clause, and which combinations decide otherwise."""
+    from promptopt.commands.policy_diff import DiffRequest
+    from promptopt.commands.policy_diff import diff as run
+
+    run(DiffRequest(old, new, golden, bundles, markdown), as_json)
+
+
 @bench_app.callback()
 def bench() -> None:
     """Measure the judge's engine, and the search, against other ways."""

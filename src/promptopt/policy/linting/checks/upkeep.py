@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from promptopt.policy.changes.meaning import OTHER_CLAUSE, clause_likeness
 from promptopt.policy.linting.finding import CheckGroup, Finding, Level, LintRule
 from promptopt.policy.linting.options import LintOptions
 from promptopt.policy.linting.subject import ClauseView, Subject, text
-from promptopt.policy.linting.text import content_words, likeness
+from promptopt.policy.linting.text import content_words
 from promptopt.policy.model import Clause, Policy
 
 NO_CHANGE = LintRule(
@@ -53,7 +54,6 @@ SAME_VERSION = LintRule(
     finds="the policy differs from the previous one and has its version",
     remedy="raise the version and add an entry to the changelog",
 )
-_OTHER_MEANING = 0.2
 
 
 def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
@@ -119,10 +119,8 @@ def _read(policy: Policy) -> dict[str, Any]:
 
 
 def _means_something_else(clause: ClauseView, old: Clause) -> bool:
-    title = likeness(content_words(clause.title), content_words(old.title))
-    definition = likeness(content_words(clause.definition), content_words(old.definition))
     sides = clause.severity is not None and clause.is_violating != old.is_violating
-    return sides or max(title, definition) < _OTHER_MEANING
+    return sides or clause_likeness(old, clause) < OTHER_CLAUSE
 
 
 GROUP = CheckGroup(rules=(NO_CHANGE, REPEATED_VERSION, REPEATED_TERM), check=check)
