@@ -21,6 +21,9 @@ from promptopt.metrics.ranking import average_precision
 from promptopt.search.finalists import FinalRound
 from promptopt.search.openings import OpeningRecord
 from promptopt.search.operating import OperatingPointConfig, fit_operation
+from promptopt.search.winner import WinnerConfig
+
+BEST_WINS = {"seed_alpha": None}
 
 
 class WitnessEngine(FakeEngine):
@@ -53,15 +56,18 @@ class WitnessRecord(OpeningRecord):
 def final_round_in(open_sweep_in, make_watcher, golden):
     """Sweeps and runs the final round in a folder; another golden set may take over after the search."""
 
-    def run(folder, finalists=3, golden_set=golden, sweep="sweep", engine=None, **config):
+    def run(folder, finalists=3, golden_set=golden, sweep="sweep", engine=None, winner=BEST_WINS, **config):
         events = []
         engine = engine or WitnessEngine(events)
         parts = open_sweep_in(folder, engine=engine, **{"budget": {"trials": 8}, **config})
         result = parts.sweep.run(make_watcher())
         events.clear()
         record = WitnessRecord(folder / "openings" / "test.jsonl", events)
-        final = FinalRound(parts.maker, parts.evaluator, golden_set, parts.sweep.cases, parts.config.objective)
-        comparison = final.run(result, finalists, record, sweep)
+        settings = parts.config.model_copy(
+            update={"finalists": finalists, "winner": WinnerConfig.model_validate(winner)}
+        )
+        final = FinalRound(parts.maker, parts.evaluator, golden_set, parts.sweep.cases, settings)
+        comparison = final.run(result, record, sweep)
         return SimpleNamespace(
             parts=parts, result=result, comparison=comparison, events=events, record=record, folder=folder
         )
@@ -200,6 +206,32 @@ def test_the_best_are_calibrated_and_the_seed_prompt_besides(done):
     assert Split.TEST in comparison.seed.reports
 
 
+def test_the_seed_prompt_stays_unless_the_best_stands_out(done, final_round_in, tmp_path):
+    kept = final_round_in(shutil.copytree(done.folder, tmp_path / "strict"), winner={"seed_alpha": 1e-4}, sweep="s")
+    assert done.comparison.lead is None
+    assert not kept.comparison.lead.stands_out
+    assert kept.comparison.winner is kept.comparison.seed
+    others = [record for record in done.result.ranked if record != done.result.seed]
+    assert [f.record for f in kept.comparison.finalists[1:]] == others[:2]
+    assert len(kept.comparison.openings) == len(done.comparison.openings) + 1
+
+
+def test_a_jury_is_calibrated_and_tested_as_one(done, final_round_in, tmp_path):
+    folder = shutil.copytree(done.folder, tmp_path / "jury")
+    found = final_round_in(folder, winner={"seed_alpha": None, "jury": 3}, sweep="jury")
+    jury, members = found.comparison.winner, done.result.ranked[:3]
+    assert jury.record.candidate.choices == {f"member_{i}": m.candidate.digest for i, m in enumerate(members, start=1)}
+    assert len(jury.prompts) == sum(len(f.prompts) for f in done.comparison.finalists)
+    assert [p.question for p in jury.prompts] == list(jury.procedure.questions)
+    assert [f.record for f in found.comparison.finalists[1:]] == list(members[:2])
+    assert jury.record.values[0] == pytest.approx(average_precision(jury.search.labels, jury.search.scores))
+    assert found.comparison.tests[jury.digest].scores.shape == (36,)
+    spent = jury.record.metrics["tokens_per_case"]
+    assert spent == pytest.approx(sum(f.record.metrics["tokens_per_case"] for f in done.comparison.finalists), rel=0.05)
+    texts = {case.text for case in jury.search.cases}
+    assert not [text for text, _ in found.events if text in texts], "the members' scores are the jury's"
+
+
 class _SeedDoesNotFit(FakeEngine):
     """Gives no verdict under the seed prompt, whose policy text is the summary."""
 
@@ -257,11 +289,10 @@ def test_only_the_winner_has_to_be_certified(done, golden, monkeypatch, tmp_path
         return fit_operation(calibration, config.model_copy(update={"require": False}), floor)
 
     monkeypatch.setattr("promptopt.search.finalists.fit_operation", watched)
-    settings = OperatingPointConfig(criterion="certified_recall", require=True)
-    final = FinalRound(
-        parts.maker, parts.evaluator, golden, parts.sweep.cases, parts.config.objective, operating_point=settings
-    )
-    final.run(done.result, 3, OpeningRecord(tmp_path / "test.jsonl"), "sweep")
+    required = OperatingPointConfig(criterion="certified_recall", require=True)
+    settings = parts.config.model_copy(update={"finalists": 3, "operating_point": required})
+    final = FinalRound(parts.maker, parts.evaluator, golden, parts.sweep.cases, settings)
+    final.run(done.result, OpeningRecord(tmp_path / "test.jsonl"), "sweep")
     assert asked[0]
     assert len(asked) >= 3
     assert not any(asked[1:])

@@ -80,7 +80,7 @@ def test_tpe_learns_from_what_it_is_told(open_study):
 
 
 def _kill_in_ask(study, monkeypatch, objectives=1):
-    monkeypatch.setattr(study._study, "ask", _die)
+    monkeypatch.setattr(study._storage, "create_new_trial", _die)
     study.ask()
 
 
@@ -103,7 +103,7 @@ def _kill_after_ask(study, monkeypatch, objectives=1):
 
 def _kill_before_the_record(study, monkeypatch, objectives=1):
     number, point = study.ask()
-    monkeypatch.setattr(optuna.Trial, "set_user_attr", _die)
+    monkeypatch.setattr(study._storage, "set_trial_user_attr", _die)
     study.tell(_record(number, point, objectives))
 
 
@@ -115,7 +115,7 @@ def _kill_after_the_record(study, monkeypatch, objectives=1):
 
 def _kill_before_the_state(study, monkeypatch, objectives=1):
     number, point = study.ask()
-    monkeypatch.setattr(study._study, "tell", _die)
+    monkeypatch.setattr(study._storage, "set_trial_state_values", _die)
     study.tell(_record(number, point, objectives))
 
 
@@ -171,7 +171,8 @@ def test_a_trial_that_was_begun_and_not_recorded_is_known(open_study, monkeypatc
         kill(study, patch)
     resumed = open_study()
     recorded = kill in (_kill_after_the_record, _kill_before_the_state)
-    assert resumed.has_interrupted_trial == (not recorded and kill is not _kill_in_ask)
+    unwritten = kill in (_kill_in_ask, _kill_between_suggestions)
+    assert resumed.has_interrupted_trial == (not recorded and not unwritten)
     assert len(resumed.records()) == (4 if recorded else 3)
     assert open_study().has_interrupted_trial == resumed.has_interrupted_trial, "a second look changes nothing"
 

@@ -78,15 +78,8 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             result = sweep.run(_Watcher(display, recorder))
             recorder.log_refusals(proposers.refusals if proposers else ())
             display.phase("final round: calibration and sealed test")
-            final = FinalRound(
-                workspace.maker,
-                evaluator,
-                workspace.golden,
-                sweep.cases,
-                config.search.objective,
-                config.search.operating_point,
-            )
-            comparison = final.run(result, config.search.finalists, workspace.openings, study)
+            final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search)
+            comparison = final.run(result, workspace.openings, study)
             display.phase("writing bundle, plots and run log")
             return _write(workspace, recorder, judge, result, comparison)
 

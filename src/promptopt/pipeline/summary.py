@@ -17,6 +17,7 @@ from promptopt.metrics.intervals import Interval
 from promptopt.pipeline.files import write_text
 from promptopt.pipeline.outcome import SweepOutcome
 from promptopt.search.finalists import Finalist, SplitReport
+from promptopt.search.winner import Lead
 
 SUMMARY_FILE = "summary.json"
 
@@ -70,6 +71,7 @@ class SweepSummary(FrozenModel):
         seed_prompt: The seed prompt.
         winner: The winner.
         difference: AUPRC of the winner minus that of the seed prompt on the test split, paired.
+        lead: How far the best candidate led the seed prompt on the search cases; None where nothing was asked of it.
         test_openings: How often this golden set's test split has been opened, over all sweeps in the folder of runs.
         bundle: Folder of the bundle.
         plots: Folder of the figures.
@@ -93,6 +95,7 @@ class SweepSummary(FrozenModel):
     seed_prompt: CandidateSummary
     winner: CandidateSummary
     difference: Interval
+    lead: Lead | None = None
     test_openings: int
     bundle: str
     plots: str
@@ -121,6 +124,7 @@ def summarise_sweep(outcome: SweepOutcome) -> SweepSummary:
         seed_prompt=_candidate(comparison.seed),
         winner=_candidate(comparison.winner),
         difference=comparison.difference,
+        lead=comparison.lead,
         test_openings=len(comparison.openings),
         bundle=str(outcome.bundle_folder),
         plots=str(outcome.plots_folder),

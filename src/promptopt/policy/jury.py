@@ -15,12 +15,13 @@ from pydantic import Field, model_validator
 
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
-from promptopt.policy.procedure import FloatArray, Procedure
+from promptopt.policy.model import Clause
+from promptopt.policy.procedure import Answer, FloatArray, Procedure
 
 _CLIP = 1e-6
 _LEAST_SPREAD = 1e-6
 
-Answer = TypeVar("Answer")
+Given = TypeVar("Given")
 
 
 class LogOddsScale(FrozenModel):
@@ -77,7 +78,8 @@ def pool(scores: Sequence[FloatArray], scales: Sequence[LogOddsScale]) -> FloatA
     total = np.zeros(np.shape(scores[0]))
     for member, scale in zip(scores, scales, strict=True):  # one at a time: the same sum whatever the batch
         total = total + scale.apply(member)
-    return np.asarray(np.exp(-np.logaddexp(0.0, -total / len(scales))))
+    with np.errstate(invalid="ignore"):  # NaN is a value here, not an accident
+        return np.asarray(np.exp(-np.logaddexp(0.0, -total / len(scales))))
 
 
 class Juror(FrozenModel):
@@ -118,6 +120,16 @@ class JuryProcedure(FrozenModel):
             raise ValueError(f"two members of a jury have one name: {names}")
         return self
 
+    @property
+    def single(self) -> tuple[Procedure, ...]:
+        """The members' procedures."""
+        return tuple(member.procedure for member in self.members)
+
+    @property
+    def clauses(self) -> tuple[Clause, ...]:
+        """The policy's clauses, which all members judge by."""
+        return self.members[0].procedure.clauses
+
     @cached_property
     def questions(self) -> tuple[str, ...]:
         """Names of the questions whose answers :meth:`score` needs, in order: ``j1.violation``."""
@@ -127,7 +139,7 @@ class JuryProcedure(FrozenModel):
         """The members' pooled score.
 
         Args:
-            answers: Question name to the probabilities of *yes*, float64 of shape (cases,); NaN where unjudged.
+            answers: Question name to the answers of all cases, see :meth:`Procedure.score`.
 
         Returns:
             float64 of shape (cases,), see :func:`pool`.
@@ -135,11 +147,11 @@ class JuryProcedure(FrozenModel):
         scores = [member.procedure.score(_own(member, answers)) for member in self.members]
         return pool(scores, [member.scale for member in self.members])
 
-    def verdict(self, answers: Mapping[str, float], score: float, threshold: float) -> Verdict:
+    def verdict(self, answers: Mapping[str, Answer], score: float, threshold: float) -> Verdict:
         """The verdict on one case.
 
         Args:
-            answers: Question name to the probability of *yes*.
+            answers: Question name to the answer, see :meth:`Procedure.verdict`.
             score: The jury's score, on the scale of the threshold.
             threshold: Scores at or above it are violations.
 
@@ -156,5 +168,5 @@ def _named(member: Juror, question: str) -> str:
     return f"{member.name}.{question}"
 
 
-def _own(member: Juror, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+def _own(member: Juror, answers: Mapping[str, Given]) -> dict[str, Given]:
     return {question: answers[_named(member, question)] for question in member.procedure.questions}

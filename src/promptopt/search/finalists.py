@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from promptopt.core.candidate import Candidate
 from promptopt.core.case import GoldenCase, Split
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import LoweredPrompt
@@ -17,14 +18,18 @@ from promptopt.metrics.calibration import brier_score, expected_calibration_erro
 from promptopt.metrics.intervals import Interval, bootstrap_interval, paired_bootstrap_difference, wilson_interval
 from promptopt.metrics.operating_point import OperatingPoint, confusion, recall_at_precision
 from promptopt.metrics.ranking import average_precision, roc_auc
+from promptopt.policy.jury import JuryProcedure, LogOddsScale
 from promptopt.policy.procedure import Procedure
+from promptopt.programs.jury import PromptJury
 from promptopt.search.candidates import CandidateMaker
+from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluation, Evaluator
-from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.openings import OpeningRecord, TestOpening
-from promptopt.search.operating import OperatingPointConfig, Operation, check_unseen, fit_operation
+from promptopt.search.operating import Operation, check_unseen, fit_operation
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
+from promptopt.search.trials import trial_record
+from promptopt.search.winner import Lead, SearchScores, choose_winner
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -53,7 +58,7 @@ class Finalist:
     """A candidate with everything a bundle needs.
 
     Attributes:
-        record: Its trial.
+        record: Its trial; a jury's is made up from its members', with the number of the first.
         prompts: Its lowered prompts.
         procedure: How its answers become a probability of violation.
         search: Its scores on the search cases.
@@ -64,7 +69,7 @@ class Finalist:
 
     record: TrialRecord
     prompts: tuple[LoweredPrompt, ...]
-    procedure: Procedure
+    procedure: Procedure | JuryProcedure
     search: Evaluation
     calibration: Evaluation
     operation: Operation
@@ -91,8 +96,9 @@ class FinalComparison:
 
     Attributes:
         seed: The seed prompt.
-        winner: The winner; the seed prompt itself when nothing beat it in the search.
-        finalists: The best candidates of the search, the winner first.
+        winner: The winner; the seed prompt itself when nothing stood out from it in the search.
+        finalists: The winner, then the best candidates of the search.
+        lead: How far the best candidate led the seed prompt on the search cases; None where nothing was asked of it.
         tests: Candidate digest to its scores on the test split.
         difference: AUPRC of the winner minus that of the seed prompt, paired, with a 95% interval.
         openings: Every opening of this test split on record, earlier sweeps' included.
@@ -101,9 +107,24 @@ class FinalComparison:
     seed: Finalist
     winner: Finalist
     finalists: tuple[Finalist, ...]
+    lead: Lead | None
     tests: dict[str, Evaluation]
     difference: Interval
     openings: tuple[TestOpening, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entrant:
+    """A candidate, or a jury, with what it scores on the search cases."""
+
+    record: TrialRecord
+    prompts: tuple[LoweredPrompt, ...]
+    procedure: Procedure | JuryProcedure
+    search: Evaluation
+
+    @property
+    def digest(self) -> str:
+        return self.record.candidate.digest
 
 
 class FinalRound:
@@ -114,8 +135,7 @@ class FinalRound:
         evaluator: Scores them.
         golden: The golden set.
         search_cases: The search cases that candidates were scored on.
-        objective: Gives the precision floor.
-        operating_point: How thresholds are chosen.
+        config: How the winner and its threshold are chosen.
     """
 
     def __init__(
@@ -124,37 +144,86 @@ class FinalRound:
         evaluator: Evaluator,
         golden: GoldenSet,
         search_cases: Sequence[GoldenCase],
-        objective: ObjectiveConfig,
-        operating_point: OperatingPointConfig | None = None,
+        config: SearchConfig,
     ) -> None:
         self._maker = maker
         self._evaluator = evaluator
         self._golden = golden
         self._search_cases = search_cases
-        self._floor = objective.precision_floor
-        self._operating_point = operating_point or OperatingPointConfig()
-        if self._operating_point.certified:
+        self._config = config
+        if config.operating_point.certified:
             check_unseen(golden.split(Split.CALIBRATION), search_cases)
 
-    def run(self, result: SweepResult, finalists: int, openings: OpeningRecord, sweep: str) -> FinalComparison:
+    def run(self, result: SweepResult, openings: OpeningRecord, sweep: str) -> FinalComparison:
         """Runs the final round.
 
         Args:
             result: The sweep's result.
-            finalists: How many of the best candidates to calibrate.
             openings: Where the opening of the test split is recorded, before it is read.
             sweep: Name of the sweep.
 
         Returns:
             The comparison. Only the seed prompt and the winner are scored on the test split.
         """
-        ranked = result.ranked[:finalists]
-        best = [self._calibrate(record, winner=place == 0) for place, record in enumerate(ranked)]
-        seed = next((f for f in best if f.digest == result.seed.candidate.digest), None)
-        seed = seed or self._calibrate(result.seed)
+        config = self._config
+        known = [self._entrant(record) for record in result.ranked[: max(config.finalists, config.winner.jury)]]
+        first = next((entrant for entrant in known if entrant.record == result.seed), None)
+        first = first or self._entrant(result.seed)
+        won, lead = self._choose(known, first)
+        others = [entrant for entrant in known if entrant.digest != won.digest]
+        winner = self._calibrate(won, winner=True)
+        ordered = [winner, *map(self._calibrate, others[: config.finalists - 1])]
+        seed = next((f for f in ordered if f.digest == first.digest), None) or self._calibrate(first)
+        tests, tested = self._open_test((seed, winner), openings, sweep)
+        return FinalComparison(
+            seed=tested[seed.digest],
+            winner=tested[winner.digest],
+            finalists=tuple(tested.get(f.digest, f) for f in ordered),
+            lead=lead,
+            tests=tests,
+            difference=_difference(tests[seed.digest], tests[winner.digest]),
+            openings=tuple(openings.all(self._golden.digest)),
+        )
+
+    def _choose(self, known: Sequence[_Entrant], seed: _Entrant) -> tuple[_Entrant, Lead | None]:
+        """The winner among the best candidates and the seed prompt, and the best one's lead."""
+        ranked = list(known) if seed in known or not seed.record.complete else [*known, seed]
+        eligible = seed in ranked and (seed.record.feasible or not ranked[0].record.feasible)
+        scores = SearchScores(
+            labels=ranked[0].search.labels,
+            groups=[case.group for case in self._search_cases],
+            ranked=[entrant.search.scores for entrant in ranked],
+            seed_rank=ranked.index(seed) if eligible else None,
+        )
+        winner = choose_winner(scores, self._config.objective, self._config.winner)
+        members = [ranked[place] for place in winner.members]
+        return members[0] if len(members) == 1 else self._jury(members), winner.lead
+
+    def _entrant(self, record: TrialRecord) -> _Entrant:
+        program = self._maker.program(record.candidate)
+        search = self._evaluator.evaluate(program.lower(), program.procedure, self._search_cases)
+        return _Entrant(record, program.lower(), program.procedure, search)
+
+    def _jury(self, members: Sequence[_Entrant]) -> _Entrant:
+        programs = [self._maker.program(member.record.candidate) for member in members]
+        jury = PromptJury(programs, [LogOddsScale.of(member.search.scores) for member in members])
+        search = self._evaluator.evaluate(jury.lower(), jury.procedure, self._search_cases)
+        values = search.measured.values(self._config.objective)
+        candidate = Candidate(
+            choices={f"member_{place}": member.digest for place, member in enumerate(members, start=1)},
+            demos=tuple(dict.fromkeys(demo for member in members for demo in member.record.candidate.demos)),
+        )
+        number = members[0].record.number
+        record = trial_record(number, candidate, search, values[:1], values, complete=True, source="jury")
+        return _Entrant(record, jury.lower(), jury.procedure, search)
+
+    def _open_test(
+        self, finalists: Sequence[Finalist], openings: OpeningRecord, sweep: str
+    ) -> tuple[dict[str, Evaluation], dict[str, Finalist]]:
+        """Scores finalists on the sealed test, each opening being recorded before the split is read."""
         tests: dict[str, Evaluation] = {}
         tested: dict[str, Finalist] = {}
-        for finalist in (seed, best[0]):
+        for finalist in finalists:
             if finalist.digest in tests:
                 continue
             openings.open(
@@ -165,35 +234,24 @@ class FinalRound:
             tests[finalist.digest] = evaluation
             report = self._report(evaluation, finalist.operation)
             tested[finalist.digest] = replace(finalist, reports={**finalist.reports, Split.TEST: report})
-        seed = tested[seed.digest]
-        ordered = tuple(tested.get(f.digest, f) for f in best)
-        return FinalComparison(
-            seed=seed,
-            winner=ordered[0],
-            finalists=ordered,
-            tests=tests,
-            difference=_difference(tests[seed.digest], tests[ordered[0].digest]),
-            openings=tuple(openings.all(self._golden.digest)),
-        )
+        return tests, tested
 
-    def _calibrate(self, record: TrialRecord, *, winner: bool = False) -> Finalist:
-        program = self._maker.program(record.candidate)
-        prompts, procedure = program.lower(), program.procedure
-        search = self._evaluator.evaluate(prompts, procedure, self._search_cases)
-        calibration = self._evaluator.evaluate(prompts, procedure, self._golden.split(Split.CALIBRATION))
+    def _calibrate(self, entrant: _Entrant, *, winner: bool = False) -> Finalist:
+        cases = self._golden.split(Split.CALIBRATION)
+        calibration = self._evaluator.evaluate(entrant.prompts, entrant.procedure, cases)
         # Only the winner is deployed: that another finalist cannot be certified is no reason to fail.
-        required = winner and self._operating_point.require
-        config = self._operating_point.model_copy(update={"require": required})
-        operation = fit_operation(calibration, config, self._floor)
+        required = winner and self._config.operating_point.require
+        config = self._config.operating_point.model_copy(update={"require": required})
+        operation = fit_operation(calibration, config, self._config.objective.precision_floor)
         return Finalist(
-            record=record,
-            prompts=prompts,
-            procedure=procedure,
-            search=search,
+            record=entrant.record,
+            prompts=entrant.prompts,
+            procedure=entrant.procedure,
+            search=entrant.search,
             calibration=calibration,
             operation=operation,
             reports={
-                Split.SEARCH: self._report(search, operation),
+                Split.SEARCH: self._report(entrant.search, operation),
                 Split.CALIBRATION: self._report(calibration, operation),
             },
         )
@@ -211,7 +269,9 @@ class FinalRound:
             metrics={
                 "auprc": bootstrap(evaluation.scores, average_precision),
                 "auroc": bootstrap(evaluation.scores, roc_auc),
-                "recall_at_precision": bootstrap(evaluation.scores, partial(recall_at_precision, floor=self._floor)),
+                "recall_at_precision": bootstrap(
+                    evaluation.scores, partial(recall_at_precision, floor=self._config.objective.precision_floor)
+                ),
                 "precision": wilson_interval(found.tp, found.tp + found.fp),
                 "recall": wilson_interval(found.tp, found.tp + found.fn),
                 "f1": bootstrap(scores, partial(_f1_at, threshold=point.threshold)),

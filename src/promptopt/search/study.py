@@ -6,17 +6,15 @@ trial that a killed process left running is set aside and its point is proposed 
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.exceptions import ExperimentalWarning, OptunaError
-from optuna.trial import TrialState
+from optuna.exceptions import OptunaError
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
 from promptopt.core.addresses import without_credentials
@@ -26,6 +24,7 @@ from promptopt.core.model import FrozenModel
 from promptopt.errors import StudyMismatchError, UserError
 from promptopt.search.config import SamplerConfig
 from promptopt.search.proposers.base import Proposal
+from promptopt.search.sampling import Proposals
 from promptopt.search.space import SearchSpace
 
 _IDENTITY = "promptopt.identity"
@@ -106,25 +105,25 @@ class SweepStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         self._space = space
-        self._sampler = sampler
-        self._seed = seed
         self._single = len(directions) == 1
-        self._open: dict[int, optuna.Trial] = {}
+        self._open: dict[int, int] = {}
         self._storage, self._study = _open(name, url, directions)
+        self._study_id = self._storage.get_study_id_from_name(name)
         self._check_identity(name, identity)
         self._settle_abandoned()
+        trials = self._study.get_trials(deepcopy=False)
+        self._records = [_record_of(trial) for trial in trials if _RECORD in trial.user_attrs]
+        self._begun = len(trials)
+        self._proposals = Proposals(space.dimensions, directions, sampler, seed, trials)
 
     def records(self) -> list[TrialRecord]:
         """Finished trials in the order of their numbers."""
-        trials = self._study.get_trials(deepcopy=False)
-        stored = [t.user_attrs[_RECORD] for t in trials if t.state.is_finished() and _RECORD in t.user_attrs]
-        return [TrialRecord.model_validate_json(text) for text in stored]
+        return sorted(self._records, key=lambda record: record.number)
 
     @property
     def has_interrupted_trial(self) -> bool:
         """True when the last trial that was begun has no record, because its process ended in the midst of it."""
-        begun = [t for t in self._study.get_trials(deepcopy=False) if t.state is not TrialState.WAITING]
-        return bool(begun) and _RECORD not in begun[-1].user_attrs
+        return self._begun > 0 and all(record.number != self._begun - 1 for record in self._records)
 
     def ask(self, point: Mapping[str, Choice] | None = None) -> tuple[int, dict[str, Choice]]:
         """The next point: the first on record is the space's seed point, later ones come from the sampler.
@@ -136,17 +135,22 @@ class SweepStudy:
 
         Returns:
             The trial's number and its point.
+
+        Raises:
+            UserError: Somebody else has written trials in the meantime.
         """
-        finished = len(self.records())
-        if not finished and not self._open:
+        if not self._records and not self._open:
             point = self._space.seed_point()
-        self._study.sampler = self._make_sampler(finished, point)
-        trial = self._study.ask()
-        asked: dict[str, Choice] = {
-            name: trial.suggest_categorical(name, list(choices)) for name, choices in self._space.dimensions.items()
-        }
-        self._open[trial.number] = trial
-        return trial.number, asked
+        asked = self._proposals.ask(len(self._records), point)
+        trial = self._storage.create_new_trial(self._study_id, template_trial=asked)
+        if (number := self._storage.get_trial_number_from_id(trial)) != asked.number:
+            raise UserError(
+                f"the study has a trial {number} that this sweep did not begin",
+                where=self._study.study_name,
+                remedy="run one sweep at a time in a study, and start this one again",
+            )
+        self._open[number], self._begun = trial, number + 1
+        return number, self._proposals.point_of(asked)
 
     def remembered(self, finished: int, propose: Callable[[], Sequence[Proposal]]) -> list[Proposal]:
         """The proposals made when so many trials were finished; the first call makes and stores them."""
@@ -160,8 +164,12 @@ class SweepStudy:
         """Finishes a trial. The record is written first: a process killed in between leaves a trial that the next
         one finishes from its record."""
         trial = self._open.pop(record.number)
-        trial.set_user_attr(_RECORD, canonical_json(record))
+        self._storage.set_trial_user_attr(trial, _RECORD, canonical_json(record))
+        self._records.append(record)
         self._finish(trial, record)
+        state, values, last = self._ending(record)
+        self._proposals.constrain(record.number, record.constraints)
+        self._proposals.tell(record.number, state, values, last)
 
     def tell_race(self, records: Sequence[TrialRecord]) -> None:
         """Finishes all trials of a race. Their records are first written as one: a process that is killed in between
@@ -176,36 +184,24 @@ class SweepStudy:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def _finish(self, trial: optuna.Trial, record: TrialRecord) -> None:
-        for name, value in record.constraints.items():
-            trial.set_constraint(name, value)
-        if record.complete:
-            self._study.tell(trial, list(record.values))
-        elif self._single:
-            reported = self._study.get_trials(deepcopy=False)[record.number].intermediate_values
-            for step, value in enumerate(record.rungs):
-                if step not in reported:
-                    trial.report(value, step)
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, state=TrialState.FAIL)
+    def _finish(self, trial: int, record: TrialRecord) -> None:
+        """Brings the stored trial to its end; does no harm to one that was brought there in part."""
+        state, values, last = self._ending(record)
+        if record.constraints:
+            stored = optuna.Trial(self._study, trial)
+            for name, value in record.constraints.items():
+                stored.set_constraint(name, value)
+        if last is not None:
+            self._storage.set_trial_intermediate_value(trial, *last)
+        self._storage.set_trial_state_values(trial, state, values)
 
-    def _make_sampler(self, finished: int, point: Mapping[str, Choice] | None) -> optuna.samplers.BaseSampler:
-        waiting = len(self._open)
-        place = f"{finished}+{waiting}" if waiting else f"{finished}"
-        digest = hashlib.sha256(f"{self._seed}|{place}".encode()).digest()
-        seed = int.from_bytes(digest[:4], "big")
-        sampler: optuna.samplers.BaseSampler
-        if self._sampler.name == "random":
-            sampler = optuna.samplers.RandomSampler(seed=seed)
-        else:
-            startup, liar = self._sampler.startup, waiting > 0  # the liar keeps a field from crowding one point
-            sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup, constant_liar=liar)
-        if point is None:
-            return sampler
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return optuna.samplers.PartialFixedSampler(dict(point), sampler)
+    def _ending(self, record: TrialRecord) -> tuple[TrialState, list[float] | None, tuple[int, float] | None]:
+        """State, objectives, and step and value of the last block, as Optuna knows them."""
+        if record.complete:
+            return TrialState.COMPLETE, list(record.values), None
+        if not self._single:
+            return TrialState.FAIL, None, None
+        return TrialState.PRUNED, None, (len(record.rungs) - 1, record.rungs[-1]) if record.rungs else None
 
     def _check_identity(self, name: str, identity: Mapping[str, Any]) -> None:
         wanted = dict(identity)
@@ -227,14 +223,16 @@ class SweepStudy:
         races = [texts for name, texts in self._study.user_attrs.items() if name.startswith(_RACE)]
         raced = {r.number: r for texts in races for r in map(TrialRecord.model_validate_json, texts)}
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if _RECORD in frozen.user_attrs:
-                trial = optuna.Trial(self._study, frozen._trial_id)
-                self._finish(trial, TrialRecord.model_validate_json(frozen.user_attrs[_RECORD]))
-            elif frozen.number in raced:
-                self._open[frozen.number] = optuna.Trial(self._study, frozen._trial_id)
-                self.tell(raced[frozen.number])
-            else:
-                self._study.tell(frozen.number, state=TrialState.FAIL)
+            record = _record_of(frozen) if _RECORD in frozen.user_attrs else raced.get(frozen.number)
+            if record is None:
+                self._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
+                continue
+            self._storage.set_trial_user_attr(frozen._trial_id, _RECORD, canonical_json(record))
+            self._finish(frozen._trial_id, record)
+
+
+def _record_of(trial: FrozenTrial) -> TrialRecord:
+    return TrialRecord.model_validate_json(trial.user_attrs[_RECORD])
 
 
 def _open(name: str, url: str, directions: Sequence[str]) -> tuple[optuna.storages.RDBStorage, optuna.Study]:

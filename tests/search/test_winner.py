@@ -1,0 +1,79 @@
+"""The seed prompt stays unless the best stands out from it; a jury takes both."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptopt.search.objective import ObjectiveConfig
+from promptopt.search.winner import SearchScores, WinnerConfig, choose_winner
+
+AUPRC = ObjectiveConfig()
+CASES = 200
+LABELS = np.arange(CASES) % 3 == 0
+
+
+def _scores(*skills, seed_rank=0, noise=0):
+    """Candidates of these skills, all finding the same cases hard."""
+    random = np.random.default_rng(noise)
+    hard = random.random(CASES)
+    ranked = [np.clip(0.2 + skill * LABELS + 0.5 * hard + 0.1 * random.random(CASES), 0, 1) for skill in skills]
+    return SearchScores(LABELS, [f"g{i // 2}" for i in range(CASES)], ranked, seed_rank)
+
+
+def test_a_clear_lead_wins():
+    found = choose_winner(_scores(0.4, 0.1, seed_rank=1), AUPRC, WinnerConfig())
+    assert found.members == (0,)
+    assert found.lead.stands_out
+    assert 0 < found.lead.difference.low < found.lead.difference.point
+    assert found.lead.difference.level == pytest.approx(0.9)
+
+
+def test_a_lead_within_the_noise_keeps_the_seed_prompt():
+    scores = _scores(0.2, 0.2, 0.19, seed_rank=2)
+    found = choose_winner(scores, AUPRC, WinnerConfig())
+    assert found.members == (2,)
+    assert not found.lead.stands_out
+    assert choose_winner(scores, AUPRC, WinnerConfig(seed_alpha=None)).members == (0,)
+
+
+@pytest.mark.parametrize(
+    ("seed_rank", "objective"),
+    [
+        (0, AUPRC),
+        (None, AUPRC),
+        (1, ObjectiveConfig(names=("tokens",))),
+        (1, ObjectiveConfig(names=("auprc", "tokens"))),
+    ],
+    ids=["the seed prompt is the best", "it was not judged", "tokens", "several objectives"],
+)
+def test_where_there_is_no_lead_to_ask_of_the_best_wins(seed_rank, objective):
+    found = choose_winner(_scores(0.2, 0.2, seed_rank=seed_rank), objective, WinnerConfig())
+    assert found.members == (0,)
+    assert found.lead is None
+
+
+def test_a_jury_takes_the_seed_prompt_and_the_best_others():
+    close = _scores(0.2, 0.2, 0.2, 0.19, seed_rank=3)
+    assert choose_winner(close, AUPRC, WinnerConfig(jury=3)).members == (3, 0, 1)
+    clear = _scores(0.4, 0.4, 0.4, 0.05, seed_rank=3)
+    assert choose_winner(clear, AUPRC, WinnerConfig(jury=3)).members == (0, 1, 2)
+    assert choose_winner(close, AUPRC, WinnerConfig(jury=9)).members == (3, 0, 1, 2)
+
+
+@pytest.mark.parametrize("name", ["auroc", "recall_at_precision", "recall_at_fpr", "f1", "f_beta"])
+def test_the_lead_is_in_what_the_search_is_for(name):
+    found = choose_winner(_scores(0.4, 0.05, seed_rank=1), ObjectiveConfig(names=(name,)), WinnerConfig())
+    assert found.members == (0,)
+    assert 0 < found.lead.difference.point <= 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.01, 0.4))
+def test_a_stricter_level_never_lets_more_through(noise, alpha):
+    scores = _scores(0.25, 0.2, seed_rank=1, noise=noise)
+    loose = choose_winner(scores, AUPRC, WinnerConfig(seed_alpha=alpha)).lead
+    strict = choose_winner(scores, AUPRC, WinnerConfig(seed_alpha=alpha / 2)).lead
+    assert loose.stands_out or not strict.stands_out
