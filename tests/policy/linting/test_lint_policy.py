@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptopt.errors import PolicyError
@@ -164,6 +164,7 @@ def _places(value, place=()):
         yield from _places(item, (*place, key))
 
 
+@settings(max_examples=60, deadline=None)  # each example writes and reads a file
 @given(chance=st.data())
 def test_any_mapping_can_be_linted_and_what_the_reader_refuses_is_an_error(chance, tmp_path_factory, plain):
     bent = copy.deepcopy(plain)

@@ -61,7 +61,8 @@ def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
     covered, bounded = _shown(subject)
     for clause in clauses:
         if clause.id not in covered:
-            yield NO_POSITIVE.at(subject, clause.at(), f"no example shows what {clause.id} covers")
+            neither = ", nor what is close to it and allowed" if clause.is_violating else ""
+            yield NO_POSITIVE.at(subject, clause.at(), f"no example shows what {clause.id} covers{neither}")
         elif clause.is_violating and clause.id not in bounded:
             yield NO_NEGATIVE.at(subject, clause.at(), f"no example shows what is close to {clause.id} and allowed")
 

@@ -68,6 +68,8 @@ _KINDS = {
     Kind.EXCEPTION_WITHOUT_EFFECT: EXCEPTION_WITHOUT_EFFECT,
 }
 
+_MOST_RULES = 200
+
 
 def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
     """Faults of the routing. Rules that cite unknown clauses are left to the check of references."""
@@ -80,12 +82,14 @@ def check(subject: Subject, options: LintOptions) -> Iterator[Finding]:
     competing = list(_competing(subject, known))
     yield from (finding for _, finding in competing)
     whole = isinstance(listed, list) and len(known) == len(listed)
-    # Where a rule is missing or decides too late, what follows would blame the wrong one.
-    if not whole or not known or not known[-1][1].when.is_empty or len(subject.clauses) > MOST_COMPARED:
+    hidden = {number for number, _ in competing}
+    decides = whole and bool(known) and known[-1][1].when.is_empty and len(subject.clauses) <= MOST_COMPARED
+    if not decides or not _is_enumerated(known):
+        shadowed = {number: found for number, found in _shadowed(subject, known) if number not in hidden}
+        yield from shadowed.values()
+        hidden |= shadowed.keys()
+    if not decides:  # a rule is missing or cannot be read, and what follows would blame the wrong one
         return
-    shadowed = {} if _is_enumerated(known) else dict(_shadowed(subject, known))
-    yield from shadowed.values()
-    hidden = {number for number, _ in competing} | shadowed.keys()
     clauses = [
         replace(c, exceptions=tuple(e for e in c.exceptions if e in subject.by_id))
         for c in subject.clauses
@@ -117,8 +121,8 @@ def _is_enumerated(rules: Sequence[tuple[int, Rule]]) -> bool:
 
 
 def _shadowed(subject: Subject, rules: Sequence[tuple[int, Rule]]) -> Iterator[tuple[int, Finding]]:
-    """Rules that cannot decide, where there are too many clauses to try all answers: only what two rules show."""
-    for place, (number, rule) in enumerate(rules):
+    """Rules that cannot decide, as far as two rules show it, whatever stands between them."""
+    for place, (number, rule) in enumerate(rules[:_MOST_RULES]):
         when = rule.when
         never = set(when.all) & set(when.none) or (when.any and set(when.any) <= set(when.none))
         before = next((r for _, r in rules[:place] if _implies(when, r.when)), None)

@@ -76,6 +76,13 @@ _STANDARD_PHRASES = (
     "if necessary",
     "case by case",
     "case-by-case",
+    "depending on context",
+    "depending on the context",
+    "depending on the circumstances",
+    "use judgement",
+    "use your judgement",
+    "use your own judgement",
+    "at your discretion",
     "in bad faith",
 )
 
