@@ -54,7 +54,11 @@ def judge(
     target: Annotated[Path, typer.Option("--out", help="Where to write it with the verdicts added.")],
     bundle: Annotated[
         list[Path] | None,
-        typer.Option("--bundle", help="Folder of an exported judge; several, one per domain, judge every row at once."),
+        typer.Option(
+            "--bundle",
+            help="Folder of an exported judge, or the file of a cascade or jury; several folders, one per domain, "
+            "judge every row at once.",
+        ),
     ] = None,
     bundles: Annotated[
         Path | None, typer.Option("--bundles", help="Folder of exported judges, all to be used, one per domain.")
@@ -148,7 +152,7 @@ def promote(
 
 @bundle_app.command("verify")
 def bundle_verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge, or the file of a cascade or jury.")],
     tolerance: Annotated[float, typer.Option(help="Largest difference of a probability that passes.")] = 1e-3,
     as_json: Json = False,
 ) -> None:
@@ -158,9 +162,58 @@ def bundle_verify(
     verify(bundle, tolerance, as_json)
 
 
+@bundle_app.command("compose")
+def bundle_compose(
+    composition: Annotated[Path, typer.Argument(help="YAML or JSON file of a cascade or jury.")],
+    target: Annotated[Path, typer.Option("--out", help="Folder to write the composite bundle to.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there.")] = False,
+    any_judge: Annotated[
+        bool, typer.Option("--any-judge", help="Go on when this machine's judges are not those that were measured.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make one bundle of a cascade or jury: its bundles copied, every digest recorded, cases pinned."""
+    from promptopt.commands.bundle_composition import compose_bundle
+
+    compose_bundle(composition, target, force, any_judge, as_json)
+
+
+@bundle_app.command("fit")
+def bundle_fit(
+    composition: Annotated[Path, typer.Argument(help="File of a cascade or jury, or a composite bundle.")],
+    golden: Annotated[
+        Path, typer.Option("--golden", help="Folder of a golden set; its calibration split is used, and no other.")
+    ],
+    target: Annotated[Path, typer.Option("--out", help="YAML file to write the fitted composition to.")],
+    recall_floor: Annotated[
+        float, typer.Option(help="Share of violations that a cascade must not allow unseen.")
+    ] = 0.9,
+    delta: Annotated[float, typer.Option(help="Probability that a certificate does not hold.")] = 0.05,
+    precision_floor: Annotated[
+        float | None,
+        typer.Option(help="Share of violations among what a cascade flags unseen; without it, people see them all."),
+    ] = None,
+    human_cost: Annotated[
+        float, typer.Option(min=0, help="Of a case that people judge; a question to a judge costs 1, or `cost`.")
+    ] = 100.0,
+    penalty: Annotated[float, typer.Option(help="Of the weights of a jury.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Halves the cases where both halves are needed.")] = 0,
+    runs_dir: Annotated[Path, typer.Option(help="Folder of runs, with the scores that were paid for.")] = Path("runs"),
+    scores_url: Annotated[str | None, typer.Option(help="Another score store.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a cascade's bands, with a certificate, and a jury's weights, from stored scores of a calibration split."""
+    from promptopt.commands.bundle_fit import FitRequest, fit
+    from promptopt.pipeline.composition_fit import FitTerms
+
+    terms = FitTerms(recall_floor, delta, precision_floor, human_cost, penalty, seed)
+    fit(FitRequest(composition, golden, target, terms, runs_dir, scores_url, force), as_json)
+
+
 @bundle_app.command("show")
 def bundle_show(
-    bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge.")],
+    bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge, or the file of a cascade or jury.")],
     prompt: Annotated[
         bool, typer.Option("--prompt", help="Print the prompts too; demonstrations are case texts.")
     ] = False,
@@ -252,7 +305,9 @@ def policy_cases(
 @policy_app.command("test")
 def policy_test(
     policy: Annotated[Path, typer.Argument(help="Policy file.")],
-    bundle: Annotated[Path, typer.Option("--bundle", help="Folder of an exported judge.")],
+    bundle: Annotated[
+        Path, typer.Option("--bundle", help="Folder of an exported judge, or the file of a cascade or jury.")
+    ],
     cases: Annotated[
         Path | None, typer.Option("--cases", help="Cases of `promptopt policy cases`, or golden cases, as JSONL.")
     ] = None,

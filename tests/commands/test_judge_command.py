@@ -117,7 +117,9 @@ def test_output_that_exists_is_replaced_on_request_only(ok, refused, bundle, tex
 def test_a_bad_table_is_refused_before_the_judge_is_loaded(
     refused, bundle, write_rows, tmp_path, monkeypatch, lines, says
 ):
-    monkeypatch.setattr("promptopt.commands.judge.open_bundle_engine", lambda *_: pytest.fail("the judge was loaded"))
+    monkeypatch.setattr(
+        "promptopt.bundle.composition.opening.open_bundle_engine", lambda *_: pytest.fail("the judge was loaded")
+    )
     source = write_rows(lines)
 
     assert says in refused("judge", "--bundle", bundle, "--in", source, "--out", tmp_path / "out.jsonl")
@@ -146,7 +148,7 @@ def test_another_judge_than_the_measured_one_is_refused_unless_it_is_wanted(
 ):
     from promptopt.engines.fake import FakeEngine
 
-    monkeypatch.setattr("promptopt.commands.judge.open_bundle_engine", lambda *_: FakeEngine(seed=1))
+    monkeypatch.setattr("promptopt.bundle.composition.opening.open_bundle_engine", lambda *_: FakeEngine(seed=1))
     command = ["judge", "--bundle", bundle, "--in", texts, "--out", tmp_path / "out.jsonl"]
 
     assert "the bundle was measured on another judge (weights_digest" in refused(*command)
@@ -181,7 +183,7 @@ def failing(monkeypatch):
             engines.append(Failing())
             return engines[-1]
 
-        monkeypatch.setattr("promptopt.commands.judge.open_bundle_engine", opened)
+        monkeypatch.setattr("promptopt.bundle.composition.opening.open_bundle_engine", opened)
         return engines
 
     return fail_after
@@ -242,7 +244,7 @@ def test_verdicts_of_any_judge_go_on_with_the_same_judge_only(ok, refused, bundl
             return score(queries)
 
         engine.score = limited
-        monkeypatch.setattr("promptopt.commands.judge.open_bundle_engine", lambda *_, engine=engine: engine)
+        monkeypatch.setattr("promptopt.bundle.composition.opening.open_bundle_engine", lambda *_, engine=engine: engine)
         if seed == 2:
             assert "judged otherwise (judge " in refused(*command, "--any-judge")
         elif calls == -1:
@@ -279,7 +281,7 @@ def test_another_engine_than_the_bundles_is_opened_on_request(ok, bundle, texts,
 
     asked = []
     monkeypatch.setattr(
-        "promptopt.commands.judge.open_bundle_engine", lambda judge, _: asked.append(judge) or FakeEngine()
+        "promptopt.bundle.composition.opening.open_bundle_engine", lambda judge, _: asked.append(judge) or FakeEngine()
     )
     ok("judge", "--bundle", bundle, "--in", texts, "--out", tmp_path / "out.jsonl", "--engine", "local")
     assert [judge["engine"] for judge in asked] == ["local"]

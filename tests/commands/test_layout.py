@@ -143,7 +143,7 @@ def test_prompts_are_shown_on_request_only(ok, bundle):
 def test_bundle_whose_verdicts_differ_is_not_verified(call, bundle, monkeypatch):
     from promptopt.engines.fake import FakeEngine
 
-    monkeypatch.setattr("promptopt.commands.bundle.open_bundle_engine", lambda *_: FakeEngine(seed=1))
+    monkeypatch.setattr("promptopt.bundle.composition.opening.open_bundle_engine", lambda *_: FakeEngine(seed=1))
 
     called = call("bundle", "verify", bundle)
     assert called.code == 1

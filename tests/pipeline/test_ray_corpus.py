@@ -171,9 +171,9 @@ def test_a_worker_that_is_killed_changes_nothing(moment, bundle, jsonl, tmp_path
 def test_a_part_that_kills_every_worker_is_given_up(bundle, jsonl, monkeypatch):
     class Deadly(ray_corpus._Worker):
         def _outcome(self, part):
-            self._judge, _ = self._setup.open()
+            self._open = self._setup.open()
             if part.number == 5:
-                self._judge.judge = lambda texts: os.kill(os.getpid(), signal.SIGKILL)
+                self._open.judge.judge = lambda texts: os.kill(os.getpid(), signal.SIGKILL)
             return super()._outcome(part)
 
     monkeypatch.setattr(ray_corpus, "_Worker", Deadly)

@@ -74,8 +74,14 @@ class JudgeCost(FrozenModel):
 
     def __add__(self, other: JudgeCost) -> JudgeCost:
         """The sum of one judge's costs over two processes."""
-        counts = [name for name in type(self).model_fields if name not in ("place", "name")]
-        return self.model_copy(update={name: getattr(self, name) + getattr(other, name) for name in counts})
+        return self.model_copy(update={name: getattr(self, name) + getattr(other, name) for name in _COUNTS})
+
+    def __sub__(self, earlier: JudgeCost) -> JudgeCost:
+        """What one judge has done since earlier."""
+        return self.model_copy(update={name: getattr(self, name) - getattr(earlier, name) for name in _COUNTS})
+
+
+_COUNTS = tuple(name for name in JudgeCost.model_fields if name not in ("place", "name"))
 
 
 @runtime_checkable

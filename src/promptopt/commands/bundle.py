@@ -8,33 +8,28 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from promptopt.bundle.files import read_bundle
+from promptopt.bundle.composition.opening import open_judge
+from promptopt.bundle.composition.reader import read_judge
+from promptopt.bundle.composition.tree import Branch, Node
 from promptopt.bundle.model import PromptBundle, metric_names
-from promptopt.bundle.runtime import BundleJudge
+from promptopt.commands.bundle_composition import show_composition
 from promptopt.commands.output import console, count, print_json, table, with_interval
-from promptopt.judges.bundles import open_bundle_engine
 
 EXIT_DIFFERS = 1
 
 
 def verify(folder: Path, tolerance: float, as_json: bool) -> None:
     """Checks a bundle's bytes and re-judges its pinned cases; exits with 1 when one differs."""
-    bundle = read_bundle(folder)
-    engine = open_bundle_engine(bundle.judge, folder)
-    try:
-        report = BundleJudge(bundle, engine).verify(tolerance)
-    finally:
-        engine.close()
+    node = read_judge(folder)
+    with open_judge(node, any_judge=True) as judge:
+        report = judge.verify(tolerance)
     if as_json:
         print_json(report)
     else:
         out = console()
         largest = "-" if report.largest_difference is None else f"{report.largest_difference:.2g}"
         out.print(f"files      every digest matches ({escape(str(folder))})", soft_wrap=True)
-        same = (
-            "the judge that was measured" if report.engine_matches else "another judge than the one that was measured"
-        )
-        out.print(f"judge      {escape(str(bundle.judge.get('name', '?')))}: {same}", soft_wrap=True)
+        out.print(f"judge      {escape(_judges(node, report.engine_matches))}", soft_wrap=True)
         out.print(f"verdicts   {report.agreement:.0%} of {count(len(report.cases), 'pinned case')} agree")
         out.print(f"scores     differ by {largest} at most, {tolerance:g} is allowed")
         if report.differing:
@@ -46,7 +41,11 @@ def verify(folder: Path, tolerance: float, as_json: bool) -> None:
 
 def show(folder: Path, prompt: bool, as_json: bool) -> None:
     """Prints what a bundle holds."""
-    bundle = read_bundle(folder)
+    node = read_judge(folder)
+    if isinstance(node, Branch):
+        show_composition(node, as_json)
+        return
+    bundle = node.bundle
     if as_json:
         print_json(bundle.model_dump(mode="json", exclude=None if prompt else {"parity", "prompts", "policy_source"}))
         return
@@ -58,6 +57,13 @@ def show(folder: Path, prompt: bool, as_json: bool) -> None:
         for lowered in bundle.prompts:
             for message in lowered.messages():
                 out.print(f"\n[bold]{escape(message['role'])}[/]\n{escape(message['content'])}")
+
+
+def _judges(node: Node, same: bool) -> str:
+    names = list(dict.fromkeys(str(leaf.bundle.judge.get("name", "?")) for leaf in node.leaves()))
+    if len(names) > 1:
+        return f"{', '.join(names)}: {'those that were measured' if same else 'others than those that were measured'}"
+    return f"{names[0]}: {'the judge that was measured' if same else 'another judge than the one that was measured'}"
 
 
 def _facts(bundle: PromptBundle) -> Table:

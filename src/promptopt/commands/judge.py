@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
+from rich.markup import escape
 
-from promptopt.bundle.files import read_bundle
+from promptopt.bundle.composition.opening import OpenJudge, open_judge
+from promptopt.bundle.composition.reader import read_judge
+from promptopt.bundle.composition.tree import Branch, Leaf, Node
+from promptopt.bundle.contract import JudgeCost, TextJudge
 from promptopt.bundle.model import PromptBundle
 from promptopt.bundle.parts_work import Advanced, Part, PartJob, judge_here
-from promptopt.bundle.runtime import BundleJudge
 from promptopt.bundle.table_verdicts import TableTally
 from promptopt.bundle.tables import TableFiles, TableOptions, judge_in_parts
 from promptopt.commands.judge_display import JudgeDisplay
-from promptopt.commands.output import console, count, print_json
+from promptopt.commands.output import console, count, print_json, table
 from promptopt.core.verdict import Verdict
 from promptopt.core.yaml_file import explain_validation
-from promptopt.engines.base import JudgeEngine
 from promptopt.errors import BundleError, ConfigError
-from promptopt.judges.bundles import open_bundle_engine
 from promptopt.judges.config import JudgeConfig, RayOptions
 from promptopt.pipeline.ray_corpus import JudgeSetup, RayWorkers
 
@@ -33,7 +34,7 @@ class JudgeRequest:
     """What to judge, with what, and where to put it.
 
     Attributes:
-        bundle: Folder of an exported judge.
+        bundle: Folder of an exported judge or of a composite one, or the file of a composition.
         source: The table.
         target: The output.
         options: Columns, and how the table is judged.
@@ -53,9 +54,12 @@ class JudgeRequest:
 
 def judge(request: JudgeRequest, as_json: bool) -> None:
     """Judges a file; the output appears complete or not at all, and until then finished parts wait for the next run."""
-    bundle = read_bundle(request.bundle)
-    config = engine_config(bundle, request.engine, request.actors)
-    workers = RayWorkers(*_ray(bundle, config, request)) if config["engine"] == _RAY else _Here(bundle, config, request)
+    node = read_judge(request.bundle)
+    workers = _workers(node, request)
+    if isinstance(node, Branch):
+        # whole parts at a time, of which later stages get few cases each
+        options = request.options.model_copy(update={"block": request.options.part_rows})
+        request = replace(request, options=options)
     display = JudgeDisplay(as_json)
     try:
         with display:
@@ -65,54 +69,71 @@ def judge(request: JudgeRequest, as_json: bool) -> None:
     speed = workers.queries / workers.seconds if workers.seconds else 0.0
     if as_json:
         extra = {"rows_judged_before": display.before, "out": str(request.target), "judgements_per_second": speed}
-        print_json({**tally.model_dump(mode="json"), **extra})
+        costs = [cost.model_dump(mode="json") for cost in workers.costs]
+        print_json({**tally.model_dump(mode="json"), **extra, "costs": costs})
     else:
         _print(tally, request, speed)
+        if isinstance(node, Branch):
+            _print_costs(workers.costs)
+
+
+def _workers(node: Node, request: JudgeRequest) -> RayWorkers | _Here:
+    if isinstance(node, Leaf):
+        config = engine_config(node.bundle, request.engine, request.actors)
+        if config["engine"] == _RAY:
+            return RayWorkers(*_ray(node.bundle, config, request))
+        return _Here(node, config["engine"], request)
+    kind = _engine_kind(request.engine)
+    if kind == _RAY:
+        setup = JudgeSetup(request.bundle.resolve(), node.digest, {}, request.any_judge)
+        return RayWorkers(setup, RayOptions(actors=request.actors or 0))
+    if request.actors is not None:
+        raise ConfigError("there are no actors without Ray", where="--actors", remedy="add --engine ray")
+    return _Here(node, kind, request)
 
 
 class _Here:
-    """Judges in this process; the engine is opened when the table is found to be sound and has rows left to judge."""
+    """Judges in this process; engines are opened when the table is found to be sound and has rows left to judge."""
 
-    def __init__(self, bundle: PromptBundle, config: Mapping[str, Any], request: JudgeRequest) -> None:
-        self._bundle = bundle
-        self._config = config
-        self._request = request
-        self._engine: JudgeEngine | None = None
-        self._runtime: BundleJudge | None = None
+    def __init__(self, node: Node, kind: str | None, request: JudgeRequest) -> None:
+        self._node = node
+        self._kind = kind
+        self._any_judge = request.any_judge
+        self._open: OpenJudge | None = None
 
     @property
     def queries(self) -> int:
-        return self._runtime.usage.queries if self._runtime else 0
+        return self._open.judge.usage.queries if self._open else 0
 
     @property
     def seconds(self) -> float:
-        return self._runtime.usage.seconds if self._runtime else 0.0
+        return self._open.judge.usage.seconds if self._open else 0.0
+
+    @property
+    def costs(self) -> tuple[JudgeCost, ...]:
+        return self._open.judge.costs() if self._open else ()
 
     def bundle(self) -> str:
-        return self._bundle.digest
+        return self._node.digest
 
     def fingerprint(self) -> str:
         # a judge that has to be the measured one need not be opened to be known
-        return self._opened()[1].describe().fingerprint if self._request.any_judge else self._bundle.fingerprint
+        return self._opened().engine_fingerprint() if self._any_judge else self._node.fingerprint
 
     def judge_parts(self, job: PartJob, parts: Sequence[Part], advanced: Advanced) -> Iterator[TableTally]:
         return judge_here(self._judge, job, parts, advanced)
 
     def close(self) -> None:
-        if self._engine is not None:
-            self._engine.close()
+        if self._open is not None:
+            self._open.close()
 
     def _judge(self, texts: Sequence[str | None]) -> list[Verdict]:
-        return self._opened()[0].judge(texts)
+        return self._opened().judge(texts)
 
-    def _opened(self) -> tuple[BundleJudge, JudgeEngine]:
-        if self._runtime is None or self._engine is None:
-            self._engine = open_bundle_engine(self._config, self._request.bundle)
-            runtime = BundleJudge(self._bundle, self._engine)
-            if not self._request.any_judge:
-                runtime.check_engine()
-            self._runtime = runtime
-        return self._runtime, self._engine
+    def _opened(self) -> TextJudge:
+        if self._open is None:
+            self._open = open_judge(self._node, any_judge=self._any_judge, kind=self._kind)
+        return self._open.judge
 
 
 def engine_config(bundle: PromptBundle, engine: str | None, actors: int | None) -> dict[str, Any]:
@@ -128,10 +149,7 @@ def engine_config(bundle: PromptBundle, engine: str | None, actors: int | None) 
     """
     config = dict(bundle.judge)
     own = config.setdefault("engine", JudgeConfig.model_fields["engine"].default)
-    kinds = get_args(JudgeConfig.model_fields["engine"].annotation)
-    if engine is not None and engine not in kinds:
-        raise ConfigError(f"there is no engine {engine!r}", where="--engine", remedy=f"choose from {', '.join(kinds)}")
-    config["engine"] = engine or own
+    config["engine"] = _engine_kind(engine) or own
     if config["engine"] != _RAY:
         if actors is not None:
             raise ConfigError(
@@ -145,6 +163,13 @@ def engine_config(bundle: PromptBundle, engine: str | None, actors: int | None) 
     if actors is not None:
         ray["actors"] = actors
     return {**config, "ray": ray}
+
+
+def _engine_kind(engine: str | None) -> str | None:
+    kinds = get_args(JudgeConfig.model_fields["engine"].annotation)
+    if engine is not None and engine not in kinds:
+        raise ConfigError(f"there is no engine {engine!r}", where="--engine", remedy=f"choose from {', '.join(kinds)}")
+    return engine
 
 
 def _ray(bundle: PromptBundle, config: Mapping[str, Any], request: JudgeRequest) -> tuple[JudgeSetup, RayOptions]:
@@ -168,3 +193,15 @@ def _print(tally: TableTally, request: JudgeRequest, speed: float) -> None:
         f"{tally.unjudged:,} without a verdict; {tally.escalated:,} to escalate, {tally.truncated:,} not read whole"
     )
     out.print(f"written to {request.target} ({speed:,.0f} judgements/s)", soft_wrap=True, markup=False)
+
+
+def _print_costs(costs: Sequence[JudgeCost]) -> None:
+    """What this run has cost, stage by stage."""
+    if not costs:
+        return
+    rows = table("stage", "cases", "passed on", "no verdict", "judgements", "tokens", "seconds")
+    for cost in (*costs[1:], costs[0]):
+        counts = (cost.cases, cost.passed, cost.unjudged, cost.judgements, cost.tokens_computed)
+        name = escape(f"{cost.place} {cost.name}" if cost.place else "in all")
+        rows.add_row(name, *(f"{number:,}" for number in counts), f"{cost.seconds:,.1f}")
+    console().print(rows)

@@ -11,16 +11,15 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from promptopt.bundle.files import read_bundle
-from promptopt.bundle.model import PromptBundle
-from promptopt.bundle.runtime import BundleJudge
+from promptopt.bundle.composition.opening import open_judge
+from promptopt.bundle.composition.reader import read_judge
+from promptopt.bundle.composition.tree import Node
 from promptopt.commands.output import console, count, print_json, table, with_interval
 from promptopt.commands.policy_cases import made_cases, write_whole
 from promptopt.core.case import Label
 from promptopt.core.verdict import Verdict
 from promptopt.errors import ConfigError
 from promptopt.golden.functional import read_functional_cases, read_hatecheck_cases
-from promptopt.judges.bundles import open_bundle_engine
 from promptopt.metrics.functional import FunctionalReport, FunctionResult, accuracy_by_function
 from promptopt.policy.functional.model import FunctionalCase
 from promptopt.policy.model import Policy
@@ -36,7 +35,7 @@ class PolicyTestRequest:
 
     Attributes:
         policy: The policy file.
-        bundle: Folder of an exported judge.
+        bundle: Folder of an exported judge or of a composite one, or the file of a composition.
         cases: Functional cases as JSON lines; None makes them from the policy.
         hatecheck: HateCheck's ``all_cases.csv`` instead.
         limit: At most this many cases made from the policy.
@@ -64,7 +63,7 @@ def test(request: PolicyTestRequest, as_json: bool) -> None:
     _check(request)
     policy = read_policy(request.policy)
     cases = _cases(request, policy)
-    bundle = read_bundle(request.bundle)
+    bundle = read_judge(request.bundle)
     verdicts = _judge(request, bundle, cases)
     report = accuracy_by_function(
         [c.id for c in cases],
@@ -72,7 +71,7 @@ def test(request: PolicyTestRequest, as_json: bool) -> None:
         [c.is_violation for c in cases],
         [v.label is Label.VIOLATION if v.is_judged else None for v in verdicts],
     )
-    same = bundle.policy.digest == policy.digest
+    same = all(applied.digest == policy.digest for applied in bundle.policies)
     if request.report is not None:
         title = f"Functional test of {bundle.name} against {policy.title} {policy.version}"
         write_whole(request.report, _REPORTS[request.report.suffix](title, report))
@@ -106,15 +105,9 @@ def _cases(request: PolicyTestRequest, policy: Policy) -> tuple[FunctionalCase, 
     return made_cases(policy, request.policy, request.limit, request.seed)
 
 
-def _judge(request: PolicyTestRequest, bundle: PromptBundle, cases: Sequence[FunctionalCase]) -> list[Verdict]:
-    engine = open_bundle_engine(bundle.judge, request.bundle)
-    try:
-        runtime = BundleJudge(bundle, engine)
-        if not request.any_judge:
-            runtime.check_engine()
-        return runtime.judge([case.text for case in cases])
-    finally:
-        engine.close()
+def _judge(request: PolicyTestRequest, bundle: Node, cases: Sequence[FunctionalCase]) -> list[Verdict]:
+    with open_judge(bundle, any_judge=request.any_judge) as judge:
+        return judge.judge([case.text for case in cases])
 
 
 def _row(result: FunctionResult) -> tuple[str, ...]:

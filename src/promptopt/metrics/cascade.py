@@ -112,6 +112,7 @@ def fit_cascade(
     *,
     precision_floor: float | None = None,
     shares: Sequence[float] | None = None,
+    half: BoolArray | None = None,
     seed: int = 0,
 ) -> CascadePlan:
     """The cheapest plan that the certificates cover.
@@ -127,6 +128,8 @@ def fit_cascade(
         shares: How the risk is shared: stage k keeps ``recall_floor ** share`` of the violations it sees. Settled
             without these cases, as :func:`choose_shares` does on others; by default equal. A stage with a share of 0
             allows nothing.
+        half: Where a precision is asked for, the cases that do not go to its certificate, settled without a look at
+            the labels: stages may be put on one scale with their labels, too. By default a random half. Shape (n,).
         seed: Orders tied scores and halves the cases.
 
     Returns:
@@ -143,7 +146,7 @@ def fit_cascade(
     if any(s.shape != y.shape for s in table):
         raise ValueError(f"labels and the scores of every stage must have one shape (n,), labels have {y.shape}")
     random = np.random.default_rng((seed, _STREAM))  # the same seed may have drawn or ordered the cases
-    half = random.random(len(y)) < 0.5 if precision_floor is not None else np.ones(len(y), dtype=np.bool_)
+    half = _choosing_half(len(y), half, precision_floor is not None, random)
     part = delta if precision_floor is None else delta / 2
     held = [s[half] for s in table]
     bands = _recall_bands(held, y[half], [recall_floor**share for share in risk], part, stages, random)
@@ -212,6 +215,16 @@ def _checked_shares(stages: Sequence[CascadeStage], shares: Sequence[float] | No
     if len(risk) != len(stages) or min(risk) < 0 or not np.isclose(sum(risk), 1.0):
         raise ConfigError(f"shares of the risk {risk}", remedy="give one per stage, none negative, 1 in all")
     return risk
+
+
+def _choosing_half(cases: int, half: BoolArray | None, halved: bool, random: np.random.Generator) -> BoolArray:
+    """The cases that choices and recall rest on: all of them where no precision is asked for."""
+    if not halved:
+        return np.ones(cases, dtype=np.bool_)
+    drawn = random.random(cases) < 0.5 if half is None else np.asarray(half, dtype=np.bool_)
+    if drawn.shape != (cases,):
+        raise ValueError(f"half must have the shape of the labels, ({cases},), not {drawn.shape}")
+    return drawn
 
 
 def _recall_bands(

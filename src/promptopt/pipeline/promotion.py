@@ -22,6 +22,7 @@ from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
 from promptopt.judges.bundles import open_bundle_engine
 from promptopt.metrics.arrays import BoolArray
+from promptopt.pipeline.known_cases import known_to
 from promptopt.pipeline.promotion_gate import (
     PRIMARY,
     GateSettings,
@@ -40,7 +41,6 @@ from promptopt.search.openings import OpeningRecord, TestOpening
 
 OPENINGS_FILE = "test_openings.jsonl"
 DEFAULT_REASON = "promotion gate"
-_SHORTEST_QUOTE = 20  # characters; shorter texts may stand in a prompt by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,23 +236,12 @@ def _check(request: PromotionRequest, winner: PromptBundle, incumbent: PromptBun
             remedy="add allowed cases: precision cannot be measured without them",
         )
     for bundle, folder in ((winner, request.winner), (incumbent, request.incumbent)):
-        if known := _known_to(bundle, cases):
+        if known := known_to(bundle, cases):
             raise BundleError(
                 f"{len(known)} of the {len(cases)} test cases are known to the bundle's search, {known[0]} first",
                 where=folder,
                 remedy="compare on a test split that neither search has seen",
             )
-
-
-def _known_to(bundle: PromptBundle, cases: Sequence[GoldenCase]) -> list[str]:
-    """Ids of test cases that the bundle pins, which come from its search split, or that its prompts quote."""
-    pinned = {case.text for case in bundle.parity}
-    fixed = [segment.text for prompt in bundle.prompts for segment in prompt.segments if segment.slot is None]
-    return [
-        case.id
-        for case in cases
-        if case.text in pinned or (len(case.text) >= _SHORTEST_QUOTE and any(case.text in text for text in fixed))
-    ]
 
 
 def _side(told: Sequence[tuple[Verdict, float]]) -> Side:

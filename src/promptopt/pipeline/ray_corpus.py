@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from promptopt.bundle.files import read_bundle
+from promptopt.bundle.composition.opening import OpenJudge, open_judge
+from promptopt.bundle.composition.reader import read_judge
+from promptopt.bundle.contract import JudgeCost
 from promptopt.bundle.parts_work import Advanced, Part, PartJob, judge_part
-from promptopt.bundle.runtime import BundleJudge
 from promptopt.bundle.table_readers import RowStart, TableError
 from promptopt.bundle.table_verdicts import TableTally
 from promptopt.engines.base import JudgeEngine
@@ -29,6 +30,7 @@ from promptopt.pipeline.ray_session import RaySession, first_line, quiet_data
 _ERRORS = {kind.__name__: kind for kind in (BundleError, ConfigError, EngineError, LabelSetError, TableError)}
 _ATTEMPTS = 4
 _MOST_BLOCKS = 10_000
+_RAY = "ray"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +38,9 @@ class JudgeSetup:
     """What a worker needs to open its judge.
 
     Attributes:
-        folder: The bundle; an absolute path.
-        digest: The bundle's digest.
-        judge: The configuration of the engine that each worker opens.
+        folder: The bundle, or the composition's folder or file; an absolute path.
+        digest: Its digest.
+        judge: The configuration of the engine that each worker opens; empty for those that the bundles name.
         any_judge: Whether the engine may be another than the one that was measured.
         fingerprint: What the engine's fingerprint must be, or an empty string.
     """
@@ -49,27 +51,32 @@ class JudgeSetup:
     any_judge: bool
     fingerprint: str = ""
 
-    def open(self) -> tuple[BundleJudge, JudgeEngine]:
-        """The judge, and the engine for the caller to close.
+    def open(self) -> OpenJudge:
+        """The judge with its engines, for the caller to close.
 
         Raises:
             BundleError: The bundle is another here, or it was measured on another judge.
-            EngineError: The engine cannot be opened, or is not that of the other workers.
+            EngineError: An engine cannot be opened, or is not that of the other workers.
         """
-        bundle = read_bundle(self.folder)
-        if bundle.digest != self.digest:
+        node = read_judge(self.folder)
+        if node.digest != self.digest:
             raise BundleError(
                 "a worker finds another bundle than the command",
                 where=self.folder,
                 remedy="keep it on a file system that all hosts share",
             )
-        engine = open_bundle_engine(self.judge, self.folder)
-        judge = BundleJudge(bundle, engine)
-        if not self.any_judge:
-            judge.check_engine()
-        elif self.fingerprint and engine.describe().fingerprint != self.fingerprint:
+        opened = open_judge(node, any_judge=self.any_judge, opener=self._open_engine)
+        if self.any_judge and self.fingerprint and opened.judge.engine_fingerprint() != self.fingerprint:
+            opened.close()
             raise EngineError("the workers do not all have the same judge", remedy="give all hosts the same model")
-        return judge, engine
+        return opened
+
+    def _open_engine(self, config: Mapping[str, Any], folder: Path) -> JudgeEngine:
+        config = dict(self.judge or config)
+        if config.get("engine") == _RAY:  # this is a worker of Ray's already
+            given = config.get("ray")
+            config["engine"] = RayOptions.model_validate(given if isinstance(given, dict) else {}).engine
+        return open_bundle_engine(config, folder)
 
 
 class RayWorkers:
@@ -81,6 +88,7 @@ class RayWorkers:
 
     Attributes:
         queries: Questions asked so far.
+        costs: What the workers have done, all together: of the whole first, then of its parts.
         seconds: Wall time of judging so far.
     """
 
@@ -89,6 +97,7 @@ class RayWorkers:
         self._options = options
         self._session = RaySession(options)
         self.queries = 0
+        self.costs: tuple[JudgeCost, ...] = ()
         self.seconds = 0.0
 
     def bundle(self) -> str:
@@ -96,7 +105,7 @@ class RayWorkers:
 
     def fingerprint(self) -> str:
         if not self._setup.any_judge:
-            return read_bundle(self._setup.folder).fingerprint
+            return read_judge(self._setup.folder).fingerprint
         ray = self._session.ray()
         task = ray.remote(
             num_cpus=self._options.cpus_per_actor, num_gpus=self._session.pool()[1], runtime_env=self._env()
@@ -112,7 +121,7 @@ class RayWorkers:
         try:
             for outcome in self._outcomes(ray, job, parts):
                 _raise_told(outcome)
-                self.queries += outcome["queries"]
+                self._count([JudgeCost.model_validate(cost) for cost in outcome["costs"]])
                 tally = TableTally.model_validate(outcome["tally"])
                 advanced(tally.rows)
                 yield tally
@@ -122,6 +131,12 @@ class RayWorkers:
             ) from cause
         finally:
             self.seconds += time.perf_counter() - began
+
+    def _count(self, costs: Sequence[JudgeCost]) -> None:
+        if costs:
+            self.queries += costs[0].judgements
+            before = self.costs or [cost - cost for cost in costs]
+            self.costs = tuple(one + other for one, other in zip(before, costs, strict=True))
 
     def close(self) -> None:
         """Stops the workers; a cluster that was there before goes on."""
@@ -155,7 +170,7 @@ class _Worker:
     def __init__(self, setup: JudgeSetup, job: PartJob) -> None:
         self._setup = setup
         self._job = job
-        self._judge: BundleJudge | None = None
+        self._open: OpenJudge | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
         facts = {name: int(column[0]) for name, column in batch.items()}
@@ -169,18 +184,20 @@ class _Worker:
     def _outcome(self, part: Part) -> dict[str, Any]:
         found = self._job.files.tally(part.number)
         if found is not None and found.rows == part.rows:  # by an actor that died before it could say so
-            return {"tally": found.model_dump(), "queries": 0}
+            return {"tally": found.model_dump(), "costs": []}
         if self._job.files.attempt(part.number) > _ATTEMPTS:
             raise EngineError(
                 f"a worker died on part {part.number} {_ATTEMPTS} times over",
                 remedy="give each worker more memory, or take fewer with --actors; the same command then goes on",
             )
-        if self._judge is None:
-            self._judge, _ = self._setup.open()
-        asked = self._judge.usage.queries
+        if self._open is None:
+            self._open = self._setup.open()
+        judge = self._open.judge
+        before = judge.costs()
         texts = self._job.reader().texts(part.start)
-        tally = judge_part(self._judge.judge, self._job, part, texts)
-        return {"tally": tally.model_dump(), "queries": self._judge.usage.queries - asked}
+        tally = judge_part(judge.judge, self._job, part, texts)
+        costs = [(now - then).model_dump() for now, then in zip(judge.costs(), before, strict=True)]
+        return {"tally": tally.model_dump(), "costs": costs}
 
 
 def _place(start: RowStart) -> dict[str, int]:
@@ -190,9 +207,8 @@ def _place(start: RowStart) -> dict[str, int]:
 def _fingerprint(setup: JudgeSetup) -> str:
     """Runs in a task: the fingerprint of the judge that workers open, or the error, as JSON."""
     try:
-        _, engine = setup.open()
-        found = {"fingerprint": engine.describe().fingerprint}
-        engine.close()
+        with setup.open() as judge:
+            found = {"fingerprint": judge.engine_fingerprint()}
     except UserError as error:
         found = _telling(error)
     return json.dumps(found)

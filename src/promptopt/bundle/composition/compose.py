@@ -52,7 +52,7 @@ def compose(branch: Branch, judge: TextJudge, folder: Path, *, overwrite: bool =
         domain=branch.domain,
         created=datetime.now(UTC),
         promptopt=__version__,
-        composition=_inlined(branch, {digest: path for digest, (path, _) in members.items()}),
+        composition=in_one_piece(branch, {digest: path for digest, (path, _) in members.items()}),
         digest=branch.digest,
         parity=pinned([ids[row] for row in chosen], [texts[row] for row in chosen], [traced[row] for row in chosen]),
     )
@@ -71,13 +71,18 @@ def _members(branch: Branch) -> dict[str, tuple[str, Path]]:
     return members
 
 
-def _inlined(branch: Branch, folders: Mapping[str, str]) -> Cascade | Jury:
-    """The composition in one piece, with the paths of the copies."""
+def in_one_piece(branch: Branch, folders: Mapping[str, str]) -> Cascade | Jury:
+    """What a composition's file would say if it were the only one.
+
+    Args:
+        branch: The composition.
+        folders: Digest of each bundle to the path that the file names it by.
+    """
     parts = [
         part.model_copy(
             update={"bundle": folders[node.digest], "composition": None}
             if isinstance(node, Leaf)
-            else {"bundle": None, "composition": _inlined(node, folders)}
+            else {"bundle": None, "composition": in_one_piece(node, folders)}
         )
         for part, node in zip(branch.spec.parts, branch.parts, strict=True)
     ]

@@ -56,11 +56,7 @@ class JuryJudge(CompositeJudge):
     def _own_threshold(self) -> float:
         if self._spec.threshold is not None:
             return self._spec.threshold
-        return float(self._joint(np.array([[part.threshold for part in self._parts]]))[0])
-
-    def _joint(self, probabilities: FloatArray) -> FloatArray:
-        joint = combine(probabilities, self._weights, self._spec.aggregate)
-        return joint if self._spec.calibration is None else self._spec.calibration.apply(joint)
+        return float(joint_probabilities(self._spec, np.array([[part.threshold for part in self._parts]]))[0])
 
     def _judge_sound(self, texts: Sequence[str], block: int) -> list[TracedVerdict]:
         told = {number: self._parts[number].judge_traced(texts, block) for number in self._members}
@@ -71,12 +67,9 @@ class JuryJudge(CompositeJudge):
                 if traced.verdict.probability is not None:
                     probabilities[row, number] = traced.verdict.probability
                     flagged[row, number] = traced.verdict.label is Label.VIOLATION
-        joint = self._joint(probabilities)
-        heard = ~np.isnan(probabilities)
-        violates = joint >= self._threshold
-        agreed = agreement(flagged, heard, self._weights, violates)
-        present = heard @ self._weights / self._weights.sum()
-        judged = (present >= self._spec.quorum - _NEAR) & ~np.isnan(joint)
+        joint = joint_probabilities(self._spec, probabilities)
+        agreed = agreement(flagged, ~np.isnan(probabilities), self._weights, joint >= self._threshold)
+        judged = ~np.isnan(joint)
         doubtful = agreed < self._spec.agreement - _NEAR
         rows = [
             self._row({number: rows[row] for number, rows in told.items()}, float(joint[row]), bool(doubtful[row]))
@@ -118,3 +111,20 @@ class JuryJudge(CompositeJudge):
             for number, traced in told.items()
             for place, score in traced.scores.items()
         }
+
+
+def joint_probabilities(spec: Jury, probabilities: FloatArray) -> FloatArray:
+    """What a jury thinks of cases.
+
+    Args:
+        spec: The jury.
+        probabilities: Of its members; shape (cases, members), NaN where unjudged.
+
+    Returns:
+        float64 of shape (cases,), NaN where too little of the weight has judged a case.
+    """
+    weights = np.array([member.weight for member in spec.members], dtype=np.float64)
+    joint = combine(probabilities, weights, spec.aggregate)
+    present = ~np.isnan(probabilities) @ weights / weights.sum()
+    joint = np.where(present >= spec.quorum - _NEAR, joint, np.nan)
+    return joint if spec.calibration is None else spec.calibration.apply(joint)

@@ -26,12 +26,13 @@ class EnginePool:
 
     Args:
         kind: Kind of engine to use instead of the bundles' own; None for their own.
-        opener: From a judge's configuration, and the bundle's folder for errors, to its engine.
+        opener: From a judge's configuration, and the bundle's folder for errors, to its engine; by default
+            :func:`promptopt.judges.bundles.open_bundle_engine`.
     """
 
-    def __init__(self, kind: str | None = None, opener: Opener = open_bundle_engine) -> None:
+    def __init__(self, kind: str | None = None, opener: Opener | None = None) -> None:
         self._kind = kind
-        self._opener = opener
+        self._opener = opener or open_bundle_engine
         self._engines: dict[str, JudgeEngine] = {}
 
     def engine(self, leaf: Leaf) -> JudgeEngine:
@@ -84,7 +85,7 @@ def open_judge(
     *,
     any_judge: bool = False,
     kind: str | None = None,
-    opener: Opener = open_bundle_engine,
+    opener: Opener | None = None,
 ) -> OpenJudge:
     """Opens a bundle or a composition for judging.
 

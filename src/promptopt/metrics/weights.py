@@ -1,0 +1,137 @@
+"""Weights of several opinions: logistic regression whose coefficients have a sign that is known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from promptopt.errors import ConfigError
+from promptopt.metrics.arrays import BoolArray, FloatArray
+from promptopt.metrics.calibration import MIN_PER_CLASS
+
+DEFAULT_PENALTY = 1.0
+_MOST_STEPS = 500
+_TOLERANCE = 1e-10
+_NOTHING = 1e-9  # a coefficient of a standardised feature below this is 0 that the minimiser has not quite reached
+
+
+class Weights(NamedTuple):
+    """A sum of log-odds that is itself log-odds of a violation.
+
+    Attributes:
+        coefficients: Of the features; shape (features,), none negative.
+        intercept: Added to their sum.
+        rows: Cases that it was fitted on.
+        positives: Violations among them.
+    """
+
+    coefficients: FloatArray
+    intercept: float
+    rows: int
+    positives: int
+
+    def log_odds(self, features: FloatArray) -> FloatArray:
+        """Log-odds of a violation.
+
+        Args:
+            features: Shape (cases, features), NaN where unknown.
+
+        Returns:
+            float64 of shape (cases,), NaN where a feature is unknown.
+        """
+        total = np.full(len(features), self.intercept)
+        for column, coefficient in zip(features.T, self.coefficients, strict=True):
+            total = total + coefficient * column  # one at a time: a row's sum is the same in any company
+        return total
+
+
+def fit_weights(
+    features: FloatArray,
+    labels: BoolArray,
+    *,
+    penalty: float = DEFAULT_PENALTY,
+    multiplicity: Sequence[float] | FloatArray | None = None,
+) -> Weights:
+    """Logistic regression with an L2 penalty and no negative coefficient.
+
+    Minimises the cross-entropy plus ``penalty / 2`` times the squared coefficients of the standardised features, the
+    intercept free (Hoerl and Kennard's ridge on the logistic loss; the constraint is that of non-negative stacking,
+    Breiman, "Stacked regressions", 1996). As features are standardised by their own mean and deviation, without the
+    labels, an affine change of a feature, such as another calibration of the same judge, leaves the fitted function as
+    it was.
+
+    Args:
+        features: Each the larger the likelier a violation; shape (cases, features), NaN where unknown: such cases
+            are left out.
+        labels: True for a violation; shape (cases,).
+        penalty: Above 0; 1 is that of one observation of unit size for each coefficient.
+        multiplicity: How often each case counts; shape (cases,); once by default.
+
+    Returns:
+        The weights on the scale of the features; a feature that never varies, or that would take a negative
+        coefficient, has 0.
+
+    Raises:
+        ConfigError: The penalty is not above 0, or fewer than 5 of either label are known in full.
+        ValueError: Shapes differ or a feature is infinite.
+    """
+    from scipy.optimize import minimize
+
+    if not penalty > 0:
+        raise ConfigError(f"a penalty of {penalty}", remedy="give a number above 0")
+    x, y, counts = _known(features, labels, multiplicity)
+    positives, negatives = int(y.sum()), int((~y).sum())
+    if min(positives, negatives) < MIN_PER_CLASS:
+        lacking = " and ".join(
+            f"{MIN_PER_CLASS - found} more {name}"
+            for found, name in ((positives, "violations"), (negatives, "allowed cases"))
+            if found < MIN_PER_CLASS
+        )
+        raise ConfigError(
+            f"weights cannot be fitted on {positives} violations and {negatives} allowed cases that are judged in full",
+            remedy=f"at least {lacking} are needed",
+        )
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    varies = deviation > _NOTHING * np.maximum(1.0, np.abs(mean))
+    z = np.where(varies, (x - mean) / np.where(varies, deviation, 1.0), 0.0)
+    share = float(np.average(y, weights=counts))
+    start = np.append(np.zeros(z.shape[1]), np.log(share) - np.log1p(-share))
+    found = minimize(
+        _loss,
+        start,
+        args=(z, y.astype(np.float64), counts, penalty),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0.0, None)] * z.shape[1] + [(None, None)],
+        options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE, "gtol": _TOLERANCE},
+    )
+    standard = np.where(varies & (found.x[:-1] > _NOTHING), found.x[:-1], 0.0)
+    coefficients = standard / np.where(varies, deviation, 1.0)
+    intercept = float(found.x[-1] - np.sum(coefficients * mean))
+    return Weights(coefficients, intercept, len(y), positives)
+
+
+def _known(
+    features: FloatArray, labels: BoolArray, multiplicity: Sequence[float] | FloatArray | None
+) -> tuple[FloatArray, BoolArray, FloatArray]:
+    x, y = np.asarray(features, dtype=np.float64), np.asarray(labels, dtype=np.bool_)
+    counts = np.ones(len(y)) if multiplicity is None else np.asarray(multiplicity, dtype=np.float64)
+    if x.ndim != 2 or y.shape != x.shape[:1] or counts.shape != y.shape:
+        raise ValueError(f"features of shape {x.shape} need one label and one count per row, not {y.shape}")
+    if np.isinf(x).any():
+        raise ValueError("features must be finite, or NaN where unknown")
+    known = ~np.isnan(x).any(axis=1) & (counts > 0)
+    return x[known], y[known], counts[known]
+
+
+def _loss(
+    parameters: FloatArray, z: FloatArray, targets: FloatArray, counts: FloatArray, penalty: float
+) -> tuple[float, FloatArray]:
+    coefficients, intercept = parameters[:-1], parameters[-1]
+    logits = z @ coefficients + intercept
+    value = float(np.sum(counts * (np.logaddexp(0.0, logits) - targets * logits)))
+    surplus = counts * (np.exp(-np.logaddexp(0.0, -logits)) - targets)
+    gradient = np.append(z.T @ surplus + penalty * coefficients, surplus.sum())
+    return value + penalty / 2 * float(coefficients @ coefficients), gradient
