@@ -30,16 +30,21 @@ def pytest_generate_tests(metafunc):
 
 
 class CuttingEngine(FakeEngine):
-    """A fake judge that says it did not read a text past its twelfth word, and keeps the queries it is asked."""
+    """A fake judge that says it did not read a text past its twelfth word, and keeps what it is asked."""
 
     def __init__(self):
         super().__init__(unjudged_words=["unspeakable"])
         self.queries = []
+        self.requests = []
+
+    def generate(self, requests):
+        self.requests.append(list(requests))
+        return super().generate(requests)
 
     def score(self, queries):
         self.queries.extend(queries)
         scores = super().score(queries)
-        words = [sum(len(s.text.split()) for s in q.segments if s.from_case) for q in queries]
+        words = [len(next(s.text for s in q.segments if s.from_case).split()) for q in queries]
         return replace(scores, dropped_tokens={row: n - 12 for row, n in enumerate(words) if n > 12})
 
 

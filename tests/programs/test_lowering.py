@@ -109,6 +109,24 @@ def test_the_graded_shape_shows_the_ladder_with_the_clauses_on_it(make_program, 
     assert not any(clause.title in asked for clause in policy.permitting)
 
 
+def test_the_reasoned_shape_asks_for_reasons_first(make_program, policy, demos):
+    (prompt,) = make_program("reasoned", demos=demos, quoting="plain").lower()
+    asks = "Before you answer, say in one or two short sentences what in the text decides it."
+    reasons = f"Text: ITEM\n\n{policy.question} {asks}"
+    assert prompt.messages("ITEM")[-3:] == [
+        {"role": "user", "content": reasons},
+        {"role": "assistant", "content": "{{rationale}}"},
+        {"role": "user", "content": f"{policy.question} Answer yes or no."},
+    ]
+    assert len(prompt.messages()) == 1 + 2 * 2 + 3
+    assert [(s.role, s.text or s.slot) for s in prompt.rationale.segments] == [
+        ("system", "Apply the policy."),
+        ("user", "Text: "),
+        ("user", ITEM_SLOT),
+        ("user", f"\n\n{policy.question} {asks}"),
+    ]
+
+
 def test_graded_demonstrations_answer_with_words_of_the_ladder(make_program, policy):
     said = [(True, 4), (False, None), (True, None), (True, 1)]
     demos = [Demonstration(text="t", question=policy.question, answer=a, severity=s) for a, s in said]

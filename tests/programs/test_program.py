@@ -11,10 +11,11 @@ import pytest
 from dspy.experimental import Noul
 from dspy.teleprompt import BootstrapFewShot, LabeledFewShot
 
+from promptopt.core.rationale import RationaleSettings
 from promptopt.core.verdict import Verdict
-from promptopt.engines.base import LabelScores
+from promptopt.engines.base import Generation, LabelScores
 from promptopt.engines.fake import FakeEngine
-from promptopt.errors import UserError
+from promptopt.errors import EngineError, UserError
 from promptopt.policy.asking import NO_SCORES
 from promptopt.programs.decision_client import DecisionClient
 from promptopt.programs.program import Ask
@@ -55,7 +56,10 @@ def test_dspy_scores_the_lowered_prompt(make_program, cases, engine, demos, shap
     _one_by_one(program, cases[:1], engine)
     assert engine.queries == batched
     messages = program.lower()[0].messages(cases[0].text)
-    assert "".join(s.text for s in batched[0].segments) == "".join(m["content"] for m in messages)
+    shown = "".join(m["content"] for m in messages)
+    if shape == "reasoned":
+        shown = shown.replace("{{rationale}}", engine.generate(engine.requests[0])[0].text)
+    assert "".join(s.text for s in batched[0].segments) == shown
 
 
 def test_only_the_item_is_untrusted(make_program, cases, engine, demos):
@@ -64,6 +68,93 @@ def test_only_the_item_is_untrusted(make_program, cases, engine, demos):
         make_program(shape, demos=demos).judge(cases, engine)
         for query, case in zip(engine.queries, cases, strict=True):
             assert [s.text for s in query.segments if s.from_case] == [case.text]
+
+
+SAMPLED = RationaleSettings(samples=3, max_tokens=6, seed=7)
+
+
+def test_rationales_are_written_in_one_call_and_answered_in_another(make_program, cases, engine, demos):
+    program = make_program("reasoned", demos=demos, rationale=SAMPLED)
+    verdicts = _assert_same(program, cases, engine)
+    engine.requests.clear()
+    engine.queries.clear()
+    calls = engine.calls
+    assert program.judge(cases, engine) == verdicts
+    (requests,) = engine.requests
+    assert engine.calls == calls + 1
+    assert len(requests) == len(engine.queries) == 3 * len(cases)
+    assert len({request.seed for request in requests}) == 3 * len(cases)
+    assert {(request.max_tokens, request.temperature) for request in requests} == {(6, 0.7)}
+
+
+def test_a_rationale_is_untrusted_and_the_judges_own_turn(make_program, cases, engine, demos):
+    program = make_program("reasoned", demos=demos, rationale=SAMPLED)
+    program.judge(cases[:1], engine)
+    (requests,), queries = engine.requests, engine.queries
+    for request, query in zip(requests, queries, strict=True):
+        assert [s.text for s in request.segments if s.from_case] == [cases[0].text]
+        assert [m.role for m in request.segments] == ["system", "user", "user", "user"], "without demonstrations"
+        item, rationale = [s for s in query.segments if s.from_case]
+        assert (item.role, item.text, rationale.role) == ("user", cases[0].text, "assistant")
+        assert query.segments[-1].role == "user"
+        assert query.segments[-1].text == f"{program.policy.question} Answer yes or no."
+        assert query.labels == ("yes", "no")
+
+
+def test_the_answer_is_the_mean_over_its_rationales(make_program, cases, engine):
+    program = make_program("reasoned", rationale=SAMPLED)
+    verdicts = program.judge(cases[:2], engine)
+    yes = np.exp(engine.score(list(engine.queries)).logprobs[:, 0].astype(float)).reshape(2, 3)
+    np.testing.assert_allclose([v.probability for v in verdicts], yes.mean(axis=1), rtol=1e-6)
+    assert np.ptp(yes, axis=1).min() > 0, "samples differ"
+
+
+def test_a_verdict_has_its_rationales_only_where_they_are_asked_for(make_program, cases, engine):
+    program = make_program("reasoned", rationale=SAMPLED)
+    assert all(verdict.rationales == () for verdict in program.judge(cases, engine))
+    assert "rationales" not in program.judge(cases[:1], engine)[0].model_dump()
+    for verdict, case in zip(program.judge(cases, engine, rationales=True), cases, strict=True):
+        assert len(verdict.rationales) == (3 if verdict.is_judged else 0)
+        alone = program.judge([case], engine, rationales=True)
+        assert alone == [verdict], "a rationale does not depend on company"
+
+
+class _Mute(FakeEngine):
+    """Fails to write about texts with a word."""
+
+    def generate(self, requests):
+        written = super().generate(requests)
+        about = ["".join(s.text for s in r.segments if s.from_case) for r in requests]
+        return [
+            Generation("", 0, "failed", "out of ink") if "hate" in text else one
+            for text, one in zip(about, written, strict=True)
+        ]
+
+
+def test_a_case_without_a_rationale_is_unjudged(make_program, cases):
+    verdicts = _assert_same(make_program("reasoned", rationale=SAMPLED), cases[:2], _Mute())
+    assert verdicts[0] == Verdict.unjudged("no rationale: out of ink")
+    assert verdicts[1].is_judged
+
+
+class _Wordless(FakeEngine):
+    """Cannot write."""
+
+    generate = None
+
+
+def test_a_judge_that_cannot_write_is_refused_before_it_judges(make_program, cases):
+    engine = _Wordless()
+    with pytest.raises(EngineError, match="cannot write the rationales it is asked for; choose a judge that writes"):
+        make_program("reasoned").judge(cases, engine)
+    assert engine.calls == 0
+    assert make_program("direct").judge(cases[:1], engine)[0].is_judged
+
+
+@pytest.mark.parametrize("shape_with_rationales", ["direct", "checklist", "graded"])
+def test_no_other_shape_takes_rationales(make_program, shape_with_rationales):
+    with pytest.raises(UserError, match=f"the {shape_with_rationales} shape for none"):
+        make_program(shape_with_rationales, rationale=SAMPLED)
 
 
 def test_what_is_not_judged_has_a_reason_and_no_label(make_program, cases, engine, shape):
@@ -151,8 +242,9 @@ def test_labeled_few_shot_compiles_it(make_program, cases, engine, policy, shape
     ]
     program = make_program(shape, quoting="fence")
     compiled = LabeledFewShot(k=3).compile(program, trainset=trainset)
-    assert all(len(prompt.messages()) == 1 + 2 * 3 + 1 for prompt in compiled.lower())
-    assert all(len(prompt.messages()) == 2 for prompt in program.lower()), "the student is left as it was"
+    own = 3 if shape == "reasoned" else 1
+    assert all(len(prompt.messages()) == 1 + 2 * 3 + own for prompt in compiled.lower())
+    assert all(len(prompt.messages()) == 1 + own for prompt in program.lower()), "the student is left as it was"
     assert compiled.layout == program.layout
     _assert_same(compiled, cases, engine)
 
@@ -265,7 +357,8 @@ def test_evaluating_in_threads_changes_nothing(make_program, cases, engine, shap
 
 @pytest.mark.slow
 def test_the_default_judge_says_the_same_one_by_one_and_batched(make_program, cases, demos, default_judge, shape):
-    program = make_program(shape, demos=demos, yes="violates", no="allowed")
+    reasons = {"rationale": RationaleSettings(samples=2, max_tokens=6)} if shape == "reasoned" else {}
+    program = make_program(shape, demos=demos, yes="violates", no="allowed", **reasons)
     picked = cases[:2] + cases[3:7]
     batched = program.judge(picked, default_judge)
     single = [p.verdict for p in _one_by_one(program, picked, default_judge)]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from promptopt.core.case import Case
-from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment
+from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment, RationaleRequest
 from promptopt.engines.fake import FakeEngine
-from promptopt.policy.asking import NO_SCORES, bind
+from promptopt.policy.asking import NO_SCORES, answer, bind
 from promptopt.policy.procedure import Procedure
 from promptopt.scores.store import ScoreStore, Spent
 from promptopt.search import judging
@@ -179,3 +179,74 @@ def test_an_evaluation_measures_the_whole_vector(store, policy, golden):
     assert np.isnan(found.scores).tolist() == [True] + [False] * 19
     assert (found.measured.summary.cases, found.measured.summary.unjudged) == (20, 1)
     assert found.measured.tokens_per_case > 0
+
+
+def _reasoned(samples, **settings):
+    item = PromptSegment(role="user", slot=ITEM_SLOT)
+    request = RationaleRequest(segments=(item,), **{"samples": samples, "max_tokens": 3, **settings})
+    return LoweredPrompt(
+        question="why",
+        segments=(item, PromptSegment(role="assistant", slot="rationale"), PromptSegment(role="user", text="Bad?")),
+        labels=("yes", "no"),
+        rationale=request,
+    )
+
+
+class _Writing(FakeEngine):
+    """Counts what it writes."""
+
+    written = 0
+
+    def generate(self, requests):
+        self.written += len(requests)
+        return super().generate(requests)
+
+
+def test_rationales_are_written_once_and_their_scores_stored(store):
+    cases = _cases("one", "you two", "three")
+    engine = _Writing()
+    first = StoredJudge(engine, store, "s").answers([_reasoned(2)], cases)
+    assert (engine.written, engine.queries_seen) == (6, 6)
+    expected = answer([_reasoned(2)], [case.text for case in cases], FakeEngine())
+    np.testing.assert_allclose(first.probabilities["why"], expected.probabilities["why"], rtol=1e-6)
+    again = _Writing()
+    resumed = StoredJudge(again, store, "s").answers([_reasoned(2)], cases)
+    np.testing.assert_array_equal(resumed.probabilities["why"], first.probabilities["why"])
+    assert (again.written, again.queries_seen) == (0, 0), "a resumed sweep writes nothing again"
+    more = StoredJudge(again, store, "s").answers([_reasoned(3)], cases)
+    assert (again.written, again.queries_seen) == (3, 3), "two of the three samples are there"
+    assert (more.probabilities["why"] != first.probabilities["why"]).any()
+    StoredJudge(again, store, "s").answers([_reasoned(2, seed=1)], cases)
+    assert again.written == 3 + 6, "another seed writes other rationales"
+
+
+def test_a_sweep_that_was_killed_between_rationales_comes_out_the_same(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(judging, "QUERIES_PER_CALL", 4)
+    cases = _cases("a", "b", "c", "d")
+    with pytest.raises(RuntimeError, match="out of order"):
+        StoredJudge(_Breaking(), store, "s").answers([_reasoned(2)], cases)
+    resumed = StoredJudge(FakeEngine(), store, "s").answers([_reasoned(2)], cases)
+    other = ScoreStore(f"sqlite:///{tmp_path / 'other.db'}")
+    whole = StoredJudge(FakeEngine(), other, "s").answers([_reasoned(2)], cases)
+    np.testing.assert_array_equal(resumed.probabilities["why"], whole.probabilities["why"])
+    assert list(store.dump()) == list(other.dump())
+    assert store.spent("s").judgements == other.spent("s").judgements == 8
+    other.close()
+
+
+def test_no_rationale_is_stored(store, tmp_path):
+    words = "zebra quagga"
+    StoredJudge(FakeEngine(), store, "s").answers([_reasoned(2, max_tokens=8)], _cases(words))
+    assert list(store.dump())
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert b"zebra" not in content
+    assert b"quagga" not in content
+
+
+def test_a_rationale_costs_tokens_before_it_is_written(store, policy, golden):
+    engine = FakeEngine()
+    evaluator = Evaluator(StoredJudge(engine, store, "s"), engine, ObjectiveConfig())
+    cost = [evaluator.tokens_per_case([_reasoned(n)], golden.cases[:4]) for n in (1, 2)]
+    assert cost[0] > 2 * 3
+    assert cost[1] >= cost[0] + 2 * 3
+    assert engine.calls == 0

@@ -86,6 +86,56 @@ def test_what_a_grade_is_worth_counts_for_graded_programs_only(policy, make_spac
     assert "grade_score" not in direct.choices
 
 
+RATIONALES = {"samples": [1, 3], "max_tokens": [4], "temperatures": [0.0, 0.7], "seed": 5}
+
+
+@pytest.fixture
+def reasoned_space(make_space):
+    seed = {"shape": "reasoned", "rationale_temperature": 0.7, "rationale_samples": 3}
+    return make_space(shapes=["direct", "reasoned"], rationale=RATIONALES, seed=seed)
+
+
+def test_a_reasoned_candidate(policy, reasoned_space, golden):
+    maker = _maker(reasoned_space, policy, golden)
+    point = reasoned_space.seed_point()
+    candidate = maker.candidate(point)
+    (prompt,) = maker.program(candidate).lower()
+    assert prompt.rationale.model_dump(exclude={"segments"}) == {
+        "samples": 3, "max_tokens": 4, "temperature": 0.7, "seed": 5
+    }  # fmt: skip
+    assert prompt.labels == ("yes", "no")
+    assert (maker.questions(candidate), maker.most_questions) == (3, 3)
+    fewer = maker.candidate({**point, "rationale_samples": 1})
+    (less,) = maker.program(fewer).lower()
+    assert maker.questions(fewer) == 1
+    assert less.judgement_digests == prompt.judgement_digests[:1], "one sample is the first of three"
+
+
+def test_rationales_count_for_reasoned_programs_only(policy, make_space, reasoned_space, golden):
+    assert not any(name.startswith("rationale") for name in make_space().dimensions)
+    assert make_space(rationale=RATIONALES).digest != make_space().digest
+    maker = _maker(reasoned_space, policy, golden)
+    direct = {**reasoned_space.seed_point(), "shape": "direct"}
+    assert maker.candidate(direct) == maker.candidate({**direct, "rationale_samples": 1, "rationale_temperature": 0.0})
+    assert maker.questions(maker.candidate(direct)) == 1
+    likeliest = {**reasoned_space.seed_point(), "rationale_temperature": 0.0}
+    alike = {maker.candidate({**likeliest, "rationale_samples": samples}).digest for samples in (1, 3)}
+    assert len(alike) == 1, "at temperature 0 there is one rationale"
+    assert maker.questions(maker.candidate(likeliest)) == 1
+
+
+def test_a_sweep_counts_every_rationale_as_a_judgement(open_sweep, reasoned_space, watcher):
+    budget = {"trials": None, "judge_calls": 600}
+    lockstep = {"rule": "lockstep", "lockstep": {"field": 4}}
+    opened = open_sweep(space=reasoned_space, racing=lockstep, budget=budget)
+    result = opened.sweep.run(watcher)
+    shapes = {record.candidate.choices["shape"] for record in result.records}
+    assert "reasoned" in shapes
+    assert 0 < opened.judge.spent.judgements <= 600
+    counted = sum(r.cases * opened.maker.questions(r.candidate) for r in result.records if r.repeats is None)
+    assert opened.judge.spent.judgements == counted
+
+
 def test_the_words_of_grades_are_translated(policy, make_space, golden):
     space = make_space(shapes=["graded"], extra={"label_language": ["none", "de"]}, seed={"shape": "graded"})
     maker = _maker(space, policy, golden)

@@ -14,6 +14,7 @@ from promptopt.core.case import Label, Split
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
+from promptopt.core.rationale import RATIONALE_SLOT
 from promptopt.engines.base import EngineCard
 from promptopt.metrics.bands import Band
 from promptopt.metrics.certificates import Certificate
@@ -172,16 +173,19 @@ class PromptBundle(FrozenModel):
         asked = tuple(prompt.question for prompt in self.prompts)
         if asked != self.procedure.questions:
             raise ValueError(f"prompts ask {list(asked)}, the procedure needs {list(self.procedure.questions)}")
+        if (self.procedure.shape == "reasoned") != any(prompt.rationale is not None for prompt in self.prompts):
+            raise ValueError("prompts ask for a rationale where the procedure is reasoned, and nowhere else")
         if self.procedure.shape == "graded" and len(self.prompts[0].labels) != len(self.procedure.severities):
             raise ValueError(
                 f"the prompt has {len(self.prompts[0].labels)} labels, the policy's severities are "
                 f"{list(self.procedure.severities)}"
             )
         for prompt in self.prompts:
-            slots = {segment.slot for segment in prompt.segments} - {None}
-            if slots != {ITEM_SLOT}:
-                found = sorted(map(str, slots))
-                raise ValueError(f"prompt {prompt.question} must have the one slot {ITEM_SLOT!r}, found {found}")
+            for segments in (prompt.segments, prompt.rationale.segments if prompt.rationale else prompt.segments):
+                slots = {segment.slot for segment in segments} - {None, RATIONALE_SLOT}
+                if slots != {ITEM_SLOT}:
+                    found = sorted(map(str, slots))
+                    raise ValueError(f"prompt {prompt.question} must have the one slot {ITEM_SLOT!r}, found {found}")
         return self
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from promptopt.metrics.arrays import BoolArray
 from promptopt.metrics.bands import Route
 from promptopt.policy.asking import Answers, answer
 from promptopt.policy.procedure import FloatArray
+from promptopt.policy.reasoning import check_can_write
 
 __all__ = ["BAD_UNICODE", "DEFAULT_BLOCK", "EMPTY_TEXT", "Askable", "BundleJudge"]
 
@@ -48,10 +49,13 @@ class BundleJudge(BlockJudge):
     Args:
         bundle: What to ask and how to decide.
         engine: The judge to ask; the caller closes it.
+        rationales: Whether verdicts carry what the judge wrote before it answered, which may quote the case.
     """
 
-    def __init__(self, bundle: PromptBundle, engine: JudgeEngine) -> None:
+    def __init__(self, bundle: PromptBundle, engine: JudgeEngine, *, rationales: bool = False) -> None:
         self.bundle = bundle
+        self._rationales = rationales
+        self._has_to_write = any(prompt.rationale is not None for prompt in bundle.prompts)
         self._engine = engine
         self._usage = Usage()
         self._cases = 0
@@ -179,6 +183,9 @@ class BundleJudge(BlockJudge):
         return np.asarray(band.decide(scores) == Route.PEOPLE)
 
     def _ask(self, texts: Sequence[str]) -> Answers:
+        if self._has_to_write and texts:
+            check_can_write(self._engine)
+            self._has_to_write = False
         answers = answer(self.bundle.prompts, texts, self._engine)
         self._usage = self._usage + answers.usage
         return answers
@@ -196,8 +203,10 @@ class BundleJudge(BlockJudge):
                 verdict = procedure.verdict(answers.of_case(row), float(score), self.bundle.operating_point.threshold)
             if doubtful[row] and verdict.is_judged:
                 verdict = verdict.model_copy(update={"escalate": True})
-            if row in answers.dropped_tokens:
+            if row in answers.dropped_tokens or row in answers.shortened:
                 verdict = verdict.model_copy(update={"truncated": True})
+            if self._rationales and verdict.is_judged:
+                verdict = verdict.model_copy(update={"rationales": answers.rationales.get(row, ())})
             verdicts.append(verdict)
         return verdicts
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from promptopt.core.case import Label
 from promptopt.core.model import FrozenModel
@@ -27,6 +27,8 @@ class Verdict(FrozenModel):
             the policy or an abstention band leaves to people; the label is then the judge's guess.
         truncated: True when the judge did not read the whole text.
         unjudged_reason: Why there is no verdict.
+        rationales: What the judge wrote before it answered, one text per sample. They may quote the case, so that a
+            verdict has them only where they were asked for.
     """
 
     label: Label | None = None
@@ -37,6 +39,7 @@ class Verdict(FrozenModel):
     escalate: bool = False
     truncated: bool = False
     unjudged_reason: str | None = None
+    rationales: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _judged_or_not(self) -> Self:
@@ -46,6 +49,14 @@ class Verdict(FrozenModel):
         if self.label is Label.VIOLATION and self.severity == 0:
             raise ValueError("a violation has severity 1 to 4, or none where no clause is cited")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A verdict without rationales is written without a place for them."""
+        data: dict[str, Any] = serialise(self)
+        if not self.rationales:
+            data.pop("rationales", None)
+        return data
 
     @classmethod
     def unjudged(cls, reason: str) -> Verdict:

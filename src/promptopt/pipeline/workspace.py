@@ -19,6 +19,7 @@ from promptopt.golden.reader import read_golden_set
 from promptopt.judges.factory import open_engine
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
+from promptopt.policy.reasoning import check_can_write
 from promptopt.scores.store import ScoreStore
 from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
@@ -138,6 +139,8 @@ def _opened(
         opened.callback(store.close)
         engine = open_engine(config.judge)
         opened.callback(engine.close)
+        if "reasoned" in config.space.shapes:
+            check_can_write(engine)
         study = _open_study(config, policy, golden, engine)
         opened.callback(study.close)
         yield Workspace(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from promptopt.core.prompt import LoweredPrompt
-from promptopt.engines.base import JudgeEngine, LabelQuery, LabelScores, Usage
+from promptopt.engines.base import JudgeEngine, LabelScores, Usage
 from promptopt.errors import EngineError
 from promptopt.policy.asking import Answers, answer, answers_of, queries_for
+from promptopt.policy.reasoning import Query, Reasoned, score_queries
 
 Fact = TypeVar("Fact")
 
@@ -23,7 +24,7 @@ class Asked:
 
 
 def answer_together(asked: Sequence[Asked], engine: JudgeEngine) -> tuple[list[Answers], Usage]:
-    """Asks everything in one engine call.
+    """Asks everything in one engine call, after one in which rationales are written, if any.
 
     Args:
         asked: Any number of procedures' questions, each about cases of its own; two procedures may have questions of
@@ -36,34 +37,37 @@ def answer_together(asked: Sequence[Asked], engine: JudgeEngine) -> tuple[list[A
     Raises:
         EngineError: The engine cannot serve the batch, or returned another number of rows than it was asked for.
     """
-    queries: list[LabelQuery] = []
+    queries: list[Query] = []
     ends = []
     for one in asked:
         queries.extend(queries_for(one.prompts, one.texts))
         ends.append(len(queries))
     if not queries:
         return [answer(one.prompts, one.texts, engine) for one in asked], Usage()
-    scores = engine.score(queries)
+    reasoned = score_queries(queries, engine)
+    scores = reasoned.scores
     if len(scores.logprobs) != len(queries):
         raise EngineError(
             f"the judge returned {len(scores.logprobs)} rows for {len(queries)} queries",
             remedy="report this engine bug",
         )
     answers = [
-        answers_of(_rows(scores, begin, end), one.prompts, len(one.texts))
+        answers_of(_rows(reasoned, begin, end), one.prompts, len(one.texts))
         for one, begin, end in zip(asked, [0, *ends], ends, strict=False)
     ]
     return answers, scores.usage
 
 
-def _rows(scores: LabelScores, begin: int, end: int) -> LabelScores:
+def _rows(reasoned: Reasoned, begin: int, end: int) -> Reasoned:
     """A stretch of the rows; what the call cost belongs to no stretch."""
-    return LabelScores(
-        scores.logprobs[begin:end],
-        _within(scores.unjudged, begin, end),
-        _within(scores.dropped_tokens, begin, end),
+    scores = LabelScores(
+        reasoned.scores.logprobs[begin:end],
+        _within(reasoned.scores.unjudged, begin, end),
+        _within(reasoned.scores.dropped_tokens, begin, end),
         Usage(),
     )
+    shortened = frozenset(row - begin for row in reasoned.shortened if begin <= row < end)
+    return Reasoned(scores, _within(reasoned.rationales, begin, end), shortened)
 
 
 def _within(facts: Mapping[int, Fact], begin: int, end: int) -> dict[int, Fact]:

@@ -37,7 +37,7 @@ _APPLIES = 0.5
 _ABSTAINED = 0.5
 _ROWS_AT_A_TIME = 256
 
-Shape = Literal["direct", "checklist", "graded"]
+Shape = Literal["direct", "checklist", "graded", "reasoned"]
 Aggregate = Literal["routing", "strongest", "noisy_or"]
 GradeScore = Literal["violation", "expected_severity"]
 Answer = float | tuple[float, ...]
@@ -49,7 +49,8 @@ class Procedure(FrozenModel):
 
     Attributes:
         shape: ``direct`` asks one question; ``checklist`` asks one per clause; ``graded`` asks how severe a violation
-            is, with the rungs of the severity ladder as answers.
+            is, with the rungs of the severity ladder as answers; ``reasoned`` asks what ``direct`` asks, after the
+            judge has written its reasons.
         clauses: The policy's clauses, for citing and routing.
         precedence: Violating clauses, the one to cite first.
         routing: The policy's rules, first match wins.
@@ -140,7 +141,7 @@ class Procedure(FrozenModel):
                 return violation_probability(grades)
             return expected_severity(grades, self.severities) / MAX_SEVERITY
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
-        if self.shape == "direct":
+        if self.shape != "checklist":
             return np.asarray(table[:, 0])
         scores = self._routed(table) if self.aggregate == "routing" else self._joined(self._contributions(table))
         return np.where(np.isnan(table).any(axis=1), np.nan, scores)
@@ -149,8 +150,8 @@ class Procedure(FrozenModel):
         """The verdict on one case.
 
         Args:
-            answers: Question name to the probability of *yes*, or to those of the severities, the severest first; a
-                direct question's is not needed.
+            answers: Question name to the probability of *yes*, or to those of the severities, the severest first; that
+                of a question about the whole policy is not needed.
             score: The case's probability of violation, on the scale of the threshold.
             threshold: Scores at or above it are violations.
 
@@ -170,7 +171,7 @@ class Procedure(FrozenModel):
             (grades,) = distribution(np.array([answers[SEVERITY_QUESTION]])).tolist()
             severity = likely_severity(grades, self.severities) if violates else 0
             return Verdict(label=label, probability=score, severity=severity)
-        if self.shape == "direct":
+        if self.shape != "checklist":
             return Verdict(label=label, probability=score, severity=None if violates else 0)
         return self._clause_verdict(_affirmed(answers), label, score)
 

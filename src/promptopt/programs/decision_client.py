@@ -6,7 +6,6 @@ This is the one file that depends on that protocol.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,10 +15,9 @@ from typing import Any
 import numpy as np
 from dspy.experimental import Noul
 
-from promptopt.core.prompt import ITEM_SLOT
 from promptopt.engines.base import JudgeEngine
 from promptopt.errors import PromptoptError
-from promptopt.policy.asking import NO_SCORES, answer_from, bind
+from promptopt.policy.asking import NO_SCORES, answer
 from promptopt.policy.grading import distribution
 from promptopt.policy.procedure import Answer
 from promptopt.programs.lowering import Demonstration, lower
@@ -112,13 +110,12 @@ class DecisionClient:
         demos = [Demonstration.of(demo, inputs["question"], self._layout.ladder) for demo in state.get("demos", ())]
         prompt = lower("decision", state["instructions"], inputs["question"], demos, self._layout)
         with self._turn:
-            scores = self._engine.score([bind(prompt, {ITEM_SLOT: inputs["text"]})])
-        if scores.unjudged or math.isnan(scores.logprobs[0, 0]):
-            raise NotJudgedError(scores.unjudged.get(0, NO_SCORES))
+            answers = answer([prompt], [inputs["text"]], self._engine)
+        if np.isnan(answers.probabilities[prompt.question]).any():
+            raise NotJudgedError(answers.unjudged.get(0, NO_SCORES))
         if (dropped := _DROPPED.get()) is not None:
-            dropped.append(scores.dropped_tokens.get(0, 0))
-        evidence = evidence_of(answer_from(scores.logprobs[0], prompt.labels), self._layout)
-        return dict.fromkeys(questions, evidence)
+            dropped.append(answers.dropped_tokens.get(0, 0))
+        return dict.fromkeys(questions, evidence_of(answers.of_case(0)[prompt.question], self._layout))
 
     async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, Evidence]:
         """As :meth:`__call__`: the engine computes in this process, so there is nothing to wait for."""

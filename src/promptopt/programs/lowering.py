@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import Field
 
 from promptopt.core.model import FrozenModel
-from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment
+from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment, RationaleRequest
+from promptopt.core.rationale import RATIONALE_SLOT
 from promptopt.errors import UserError
 from promptopt.policy.grading import MAX_SEVERITY, Ladder
 from promptopt.programs.prompt_format import PromptFormat
@@ -76,24 +77,37 @@ def lower(
         instructions: The system turn; left out when blank.
         question: What is asked about the item.
         demos: Shown as earlier turns of the conversation, in this order.
-        layout: Label words, quoting and placement.
+        layout: Label words, quoting, placement, and whether reasons come first.
 
     Returns:
-        The prompt. Everything before the item is fixed text, so judges compute it once for all cases.
+        The prompt. Everything before the item is fixed text, so judges compute it once for all cases. Where the layout
+        has rationales, the judge is first asked for its reasons, without the demonstrations, which answer by a word and
+        would have it do so, too; then its reasons stand as its own turn before the question.
     """
-    segments: list[PromptSegment] = []
+    opening: list[PromptSegment] = []
     if instructions.strip():
-        segments.append(PromptSegment(role="system", text=instructions.strip()))
+        opening.append(PromptSegment(role="system", text=instructions.strip()))
+    segments = list(opening)
     for demo in demos:
         before, after = layout.around_item(demo.question)
         segments.append(PromptSegment(role="user", text=before + demo.text.strip() + after))
         segments.append(PromptSegment(role="assistant", text=layout.word(demo.answer, demo.severity)))
-    before, after = layout.around_item(question)
-    segments.append(PromptSegment(role="user", text=before))
-    segments.append(PromptSegment(role="user", slot=ITEM_SLOT))
-    if after:
-        segments.append(PromptSegment(role="user", text=after))
-    return LoweredPrompt(question=name, segments=tuple(segments), labels=layout.labels)
+    if layout.rationale is None:
+        segments += _item_turn(*layout.around_item(question))
+        return LoweredPrompt(question=name, segments=tuple(segments), labels=layout.labels)
+    reasons = _item_turn(*layout.around_item_for_reasons(question))
+    segments += [
+        *reasons,
+        PromptSegment(role="assistant", slot=RATIONALE_SLOT),
+        PromptSegment(role="user", text=layout.asked(question)),
+    ]
+    request = RationaleRequest(segments=(*opening, *reasons), **layout.rationale.model_dump())
+    return LoweredPrompt(question=name, segments=tuple(segments), labels=layout.labels, rationale=request)
+
+
+def _item_turn(before: str, after: str) -> list[PromptSegment]:
+    turn = [PromptSegment(role="user", text=before), PromptSegment(role="user", slot=ITEM_SLOT)]
+    return [*turn, PromptSegment(role="user", text=after)] if after else turn
 
 
 def _recorded(answer: Any, name: str, otherwise: Any) -> Any:

@@ -7,7 +7,6 @@ asks each question about all the cases that wait for it. Both lower every questi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +17,15 @@ from dspy.experimental import Noul, Score
 
 from promptopt.core.candidate import Candidate
 from promptopt.core.case import Case
-from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
+from promptopt.core.prompt import LoweredPrompt
+from promptopt.core.rationale import RationaleSettings
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import JudgeEngine
 from promptopt.errors import UserError
-from promptopt.policy.asking import NO_SCORES, answer_from, bind
 from promptopt.policy.grading import SEVERITY_QUESTION, ladder_of, severity_question
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import DIRECT_QUESTION, Answer, Procedure
+from promptopt.programs.batch import CaseInProgress, ask
 from promptopt.programs.decision_client import DecisionClient, NotJudgedError, answer_of, record_dropped_tokens
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
@@ -69,7 +69,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         super().__init__()
         self.policy = policy
         self.procedure = procedure
-        self.layout = _with_ladder(layout or PromptFormat(), procedure)
+        self.layout = _fitting(layout or PromptFormat(), procedure)
         self.threshold = DEFAULT_THRESHOLD
         self._candidate = candidate
         self.ask = {name: _predictor(instructions, demos, procedure) for name in procedure.questions}
@@ -110,7 +110,8 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         for name, predictor in self.ask.items():
             question = self.question(name)
             demos = [Demonstration.of(demo, question, self.layout.ladder) for demo in predictor.demos]
-            prompts.append(lower(name, predictor.signature.instructions, question, demos, self.layout))
+            prompt = lower(name, predictor.signature.instructions, question, demos, self.layout)
+            prompts.append(prompt.model_copy(update={"reading": self.policy.reading(name)}))
         return tuple(prompts)
 
     def bind_engine(self, engine: JudgeEngine) -> JudgementProgram:
@@ -140,12 +141,13 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         verdict = move.model_copy(update={"truncated": any(dropped)})
         return dspy.Prediction(verdict=verdict, probability=verdict.probability, answers=answers)
 
-    def judge(self, cases: Sequence[Case], engine: JudgeEngine) -> list[Verdict]:
+    def judge(self, cases: Sequence[Case], engine: JudgeEngine, *, rationales: bool = False) -> list[Verdict]:
         """Judges many cases, each question about all cases that wait for it in one call.
 
         Args:
             cases: The cases.
             engine: The judge.
+            rationales: Whether verdicts carry what the judge wrote before it answered, which may quote the case.
 
         Returns:
             One verdict per case, in order.
@@ -154,7 +156,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
             EngineError: The engine cannot serve the batch at all.
         """
         prompts = {prompt.question: prompt for prompt in self.lower()}
-        batch = [_Judging() for _ in cases]
+        batch = [CaseInProgress() for _ in cases]
         while True:
             asked: list[tuple[int, str]] = []
             for row, judging in enumerate(batch):
@@ -166,12 +168,10 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
                         judging.verdict = move
             if not asked:
                 break
-            scores = engine.score([bind(prompts[name], {ITEM_SLOT: cases[row].text}) for row, name in asked])
-            for i, (row, name) in enumerate(asked):
-                reason = scores.unjudged.get(i, NO_SCORES if math.isnan(scores.logprobs[i, 0]) else None)
-                answer = answer_from(scores.logprobs[i], prompts[name].labels)
-                batch[row].hear(name, answer, reason, scores.dropped_tokens.get(i, 0))
-        return [judging.outcome() for judging in batch]
+            told = ask([(prompts[name], cases[row].item) for row, name in asked], engine)
+            for (row, name), said in zip(asked, told, strict=True):
+                batch[row].hear(name, said)
+        return [judging.outcome(rationales) for judging in batch]
 
     def dump_state(self, json_mode: bool = True) -> dict[str, Any]:
         """The predictors' state and the program's layout and threshold; no judge, which is bound anew after loading."""
@@ -197,7 +197,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
                 f"the saved program has no {_OWN_STATE!r} part, which holds layout and threshold",
                 remedy="load a file that a judgement program saved",
             )
-        layout = _with_ladder(PromptFormat.model_validate(own["layout"]), self.procedure)
+        layout = _fitting(PromptFormat.model_validate(own["layout"]), self.procedure)
         clients = {name: predictor.lm for name, predictor in self.ask.items()}
         super().load_state(state, allow_unsafe_lm_state=allow_unsafe_lm_state)
         self.layout, self.threshold = layout, float(own["threshold"])
@@ -205,35 +205,19 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
             self.ask[name].lm = client.with_layout(layout) if isinstance(client, DecisionClient) else client
 
 
-class _Judging:
-    """One case on its way to a verdict."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.verdict: Verdict | None = None
-        self._truncated = False
-
-    def hear(self, name: str, answer: Answer, unjudged: str | None, dropped: int) -> None:
-        """Takes an answer; the first question without one settles the case as unjudged."""
-        if unjudged is not None:
-            self.verdict = self.verdict or Verdict.unjudged(unjudged)
-            return
-        self.answers[name] = answer
-        self._truncated |= dropped > 0
-
-    def outcome(self) -> Verdict:
-        """The verdict, once there is one."""
-        if self.verdict is None:
-            raise RuntimeError("the case still waits for answers")
-        return self.verdict.model_copy(update={"truncated": self._truncated and self.verdict.is_judged})
-
-
-def _with_ladder(layout: PromptFormat, procedure: Procedure) -> PromptFormat:
-    """The layout with words for the severities that the procedure grades by, if it grades.
+def _fitting(layout: PromptFormat, procedure: Procedure) -> PromptFormat:
+    """The layout with what the shape needs: words for the severities that it grades by, rationales where it reasons.
 
     Raises:
-        UserError: It has words for other severities.
+        UserError: The layout has words for other severities, or rationales that the shape does not ask for.
     """
+    if procedure.shape == "reasoned" and layout.rationale is None:
+        layout = layout.model_copy(update={"rationale": RationaleSettings()})
+    if (layout.rationale is not None) != (procedure.shape == "reasoned"):
+        raise UserError(
+            f"the layout asks for rationales, the {procedure.shape} shape for none",
+            remedy="give it the layout of a program of this shape",
+        )
     wanted = procedure.severities if procedure.shape == "graded" else ()
     if wanted and not layout.ladder:
         return layout.model_copy(update={"ladder": ladder_of(procedure.clauses)})

@@ -7,6 +7,7 @@ from typing import Literal, Self, get_args
 from pydantic import model_validator
 
 from promptopt.core.model import FrozenModel
+from promptopt.core.rationale import RationaleSettings
 from promptopt.policy.grading import Ladder
 from promptopt.policy.wording import either
 
@@ -22,6 +23,8 @@ _QUOTES: dict[Quoting, tuple[str, str]] = {
     "tags": ("<text>\n", "\n</text>"),
 }
 
+_REASONS = "Before you answer, say in one or two short sentences what in the text decides it."
+
 
 class PromptFormat(FrozenModel):
     """The layout choices of a prompt.
@@ -34,6 +37,7 @@ class PromptFormat(FrozenModel):
             ``question_twice`` on both sides. Only ``item_first`` lets a checklist share the item's computation.
         ladder: Severities and their words, from 0 upwards, of a program that grades; its answers are these words
             instead of ``yes`` and ``no``. Empty for all other programs.
+        rationale: How the judge writes its reasons before it answers; None where it answers at once.
     """
 
     yes: str = "yes"
@@ -41,6 +45,7 @@ class PromptFormat(FrozenModel):
     quoting: Quoting = "quotes"
     placement: Placement = "item_first"
     ladder: Ladder = ()
+    rationale: RationaleSettings | None = None
 
     @model_validator(mode="after")
     def _words_differ(self) -> Self:
@@ -56,11 +61,21 @@ class PromptFormat(FrozenModel):
         """The closed answers, the one that affirms most first."""
         return tuple(word for _, word in reversed(self.ladder)) or (self.yes, self.no)
 
-    def around_item(self, question: str) -> tuple[str, str]:
-        """The user turn's text before the item, which is never empty, and after it."""
-        opening, closing = _QUOTES[self.quoting]
+    def asked(self, question: str) -> str:
+        """The question with the answers to choose from."""
         graded = "\nAnswer " + either([word for _, word in self.ladder]) + "." if self.ladder else ""
-        asked = question + (graded or f" Answer {self.yes} or {self.no}.")
+        return question + (graded or f" Answer {self.yes} or {self.no}.")
+
+    def around_item(self, question: str) -> tuple[str, str]:
+        """The user turn's text before the item, which is never empty, and after it, where it asks for an answer."""
+        return self._around_item(self.asked(question))
+
+    def around_item_for_reasons(self, question: str) -> tuple[str, str]:
+        """The same where it asks for the reasons of an answer."""
+        return self._around_item(f"{question} {_REASONS}")
+
+    def _around_item(self, asked: str) -> tuple[str, str]:
+        opening, closing = _QUOTES[self.quoting]
         before = "" if self.placement == "item_first" else f"{asked}\n\n"
         after = "" if self.placement == "question_first" else f"\n\n{asked}"
         return before + opening, closing + after

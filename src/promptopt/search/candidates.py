@@ -9,6 +9,7 @@ from typing import Any
 
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.case import GoldenCase
+from promptopt.core.rationale import RationaleSettings
 from promptopt.errors import ConfigError
 from promptopt.policy.grading import ladder_of, severity_question
 from promptopt.policy.model import Policy
@@ -112,13 +113,14 @@ class CandidateMaker:
         return next(choice for choice in self._space.dimensions[name] if meaning(choice) == meant)
 
     def questions(self, candidate: Candidate) -> int:
-        """How many questions a candidate asks about each case."""
-        return self._questions[candidate.choices["shape"]]  # type: ignore[index]
+        """How many judgements a candidate asks for about each case: one for each question, or for each rationale."""
+        return self._questions[candidate.choices["shape"]] * int(candidate.choices.get("rationale_samples", 1))  # type: ignore[index]
 
     @property
     def most_questions(self) -> int:
-        """How many questions the dearest shape of the space asks about each case."""
-        return max(self._questions.values())
+        """How many judgements the dearest program of the space asks for about each case."""
+        samples = max(self._space.rationale.samples)
+        return max(count * (samples if shape == "reasoned" else 1) for shape, count in self._questions.items())
 
     def program(self, candidate: Candidate) -> JudgementProgram:
         """The program that a candidate stands for."""
@@ -148,7 +150,10 @@ class CandidateMaker:
         """What the built-in dimensions make of the prompt."""
         words = self._words(choices["labels"], choices)
         layout = PromptFormat(
-            quoting=choices["quoting"], placement=choices["placement"], **self._answers(words, choices)
+            quoting=choices["quoting"],
+            placement=choices["placement"],
+            rationale=self._rationale(choices),
+            **self._answers(words, choices),
         )
         texts = self._texts(choices, written)
         return PromptDraft(texts["instruction"], texts["policy"], self._policy.language, layout)
@@ -178,6 +183,16 @@ class CandidateMaker:
         if _graded(choices):
             return {"ladder": ladder_of(self._policy.clauses, words)}
         return dict(zip(("yes", "no"), words, strict=True))
+
+    def _rationale(self, choices: Mapping[str, Choice]) -> RationaleSettings | None:
+        if choices["shape"] != "reasoned":
+            return None
+        return RationaleSettings(
+            samples=int(choices.get("rationale_samples", 1)),
+            max_tokens=int(choices["rationale_tokens"]),
+            temperature=float(choices["rationale_temperature"]),
+            seed=self._space.rationale.seed,
+        )
 
     def _words(self, name: Choice, choices: Mapping[str, Choice]) -> tuple[str, ...]:
         """The answer words that a program of this shape uses: a pair, or one for each severity."""

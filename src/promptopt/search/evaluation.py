@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from promptopt.core.case import GoldenCase
-from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
+from promptopt.core.prompt import LoweredPrompt
 from promptopt.engines.base import JudgeEngine
-from promptopt.policy.asking import bind
+from promptopt.policy.asking import queries_for
 from promptopt.policy.procedure import Procedure
+from promptopt.policy.reasoning import count_queries
 from promptopt.search.judging import AnsweringJudge, StoredAnswers
 from promptopt.search.objective import Measured, ObjectiveConfig, measure
 
@@ -77,7 +78,10 @@ class Evaluator:
         return Evaluation(tuple(cases), answers, scores, measured)
 
     def tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
-        """Tokens of a case's queries after the shared prefix, on average over a fixed sample; runs no model."""
+        """Tokens of a case's queries after the shared prefix, on average over a fixed sample; runs no model.
+
+        A rationale counts with its longest length, once for writing and once for reading.
+        """
         sample = sorted(cases, key=lambda case: case.digest)[:_SAMPLE]
-        queries = [bind(prompt, {ITEM_SLOT: case.text}) for case in sample for prompt in prompts]
-        return self._engine.count_tokens(queries).marginal / len(sample)
+        queries = [query for case in sample for query in queries_for(prompts, [case.text])]
+        return count_queries(queries, self._engine).marginal / len(sample)

@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from promptopt.core.case import Case, GoldenCase
+from promptopt.core.digest import digest_text
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.engines.base import JudgeEngine
-from promptopt.policy.asking import NO_SCORES, answer_from, bind, no_answers
+from promptopt.policy.asking import NO_SCORES, answer_from, bind, mean_answer, no_answers
+from promptopt.policy.reasoning import score_queries
+from promptopt.policy.settled import SettledQuery
 from promptopt.scores.store import ScoreStore, Spent, StoredScore
 
 FloatArray = npt.NDArray[np.float64]
-Pair = tuple[str, str]  # prompt digest, case digest
+Pair = tuple[str, str]  # digest of a prompt's judgement, digest of what it reads
+Wanted = tuple[LoweredPrompt, str, int]  # prompt, text, sample
 QUERIES_PER_CALL = 512
 
 
@@ -34,6 +38,22 @@ class StoredAnswers:
     probabilities: dict[str, FloatArray]
     unjudged: dict[int, str]
     truncated: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a question reads of a case; scores are kept under the digest of that, and not of the whole case."""
+
+    text: str
+    digest: str
+    shortened: bool
+    settled: SettledQuery | None
+
+    @classmethod
+    def of(cls, prompt: LoweredPrompt, case: Case) -> _Read:
+        item = prompt.reading.of(case.item)
+        digest = case.digest if item.text == case.text else digest_text(item.text)
+        return cls(item.text, digest, bool(item.shortened), SettledQuery.of(item, prompt.labels))
 
 
 class AnsweringJudge(Protocol):
@@ -79,7 +99,7 @@ class StoredJudge:
 
         Args:
             prompts: One per question.
-            cases: The cases; cases with one text share a score.
+            cases: The cases; those of which a question reads the same text share a score.
 
         Returns:
             The answers, from the store where it has them and from engine calls for the rest. What the engine would not
@@ -89,47 +109,60 @@ class StoredJudge:
             EngineError: The engine cannot serve a call at all; earlier calls are stored.
         """
         known: dict[Pair, StoredScore] = {}
-        digests = list(dict.fromkeys(case.digest for case in cases))
+        read = {prompt.question: [_Read.of(prompt, case) for case in cases] for prompt in prompts}
         for prompt in prompts:
-            found = self._store.read(self.fingerprint, prompt.digest, digests)
-            known.update({(prompt.digest, digest): score for digest, score in found.items()})
-        self._score_missing(prompts, cases, known)
+            digests = list(dict.fromkeys(own.digest for own in read[prompt.question]))
+            for name in prompt.judgement_digests:
+                found = self._store.read(self.fingerprint, name, digests)
+                known.update({(name, digest): score for digest, score in found.items()})
+        self._score_missing(prompts, read, known)
         probabilities = {p.question: no_answers(p.labels, len(cases)) for p in prompts}
         unjudged: dict[int, str] = {}
         truncated: set[int] = set()
         for prompt in prompts:
-            for row, case in enumerate(cases):
-                score = known.get((prompt.digest, case.digest))
-                if score is None:
-                    unjudged.setdefault(row, self._unjudged.get((prompt.digest, case.digest), NO_SCORES))
+            for row, own in enumerate(read[prompt.question]):
+                if own.settled is not None:
+                    if own.settled.unjudged:
+                        unjudged.setdefault(row, own.settled.unjudged)
+                    else:
+                        probabilities[prompt.question][row] = answer_from(own.settled.logprobs(2), prompt.labels)
                     continue
-                probabilities[prompt.question][row] = answer_from(score.logprobs, prompt.labels)
-                if score.dropped_tokens:
+                pairs = [(name, own.digest) for name in prompt.judgement_digests]
+                if missing := [pair for pair in pairs if pair not in known]:
+                    unjudged.setdefault(row, self._unjudged.get(missing[0], NO_SCORES))
+                    continue
+                scores = [known[pair] for pair in pairs]
+                samples = [answer_from(score.logprobs, prompt.labels) for score in scores]
+                probabilities[prompt.question][row] = mean_answer(samples)
+                if own.shortened or any(score.dropped_tokens for score in scores):
                     truncated.add(row)
         return StoredAnswers(probabilities, unjudged, frozenset(truncated))
 
     def _score_missing(
-        self, prompts: Sequence[LoweredPrompt], cases: Sequence[Case], known: dict[Pair, StoredScore]
+        self, prompts: Sequence[LoweredPrompt], read: Mapping[str, Sequence[_Read]], known: dict[Pair, StoredScore]
     ) -> None:
         """Scores what is missing, all questions about a case in one call, writes it and adds it to ``known``."""
-        missing: dict[Pair, tuple[LoweredPrompt, str]] = {}
-        calls = [missing]
-        for case in {case.digest: case for case in cases}.values():
+        missing: dict[Pair, Wanted] = {}
+        calls, wanted = [missing], set[Pair]()
+        for of_case in zip(*(read[prompt.question] for prompt in prompts), strict=True):
             if len(missing) >= QUERIES_PER_CALL:
                 missing = {}
                 calls.append(missing)
-            for prompt in prompts:
-                pair = (prompt.digest, case.digest)
-                if pair not in known and pair not in self._unjudged:
-                    missing[pair] = (prompt, case.text)
+            for prompt, own in zip(prompts, of_case, strict=True):
+                for sample, name in enumerate(prompt.judgement_digests if own.settled is None else ()):
+                    pair = (name, own.digest)
+                    if pair not in known and pair not in self._unjudged and pair not in wanted:
+                        missing[pair] = (prompt, own.text, sample)
+                        wanted.add(pair)
         for call in calls:
             if call:
                 self._call(call, known)
 
-    def _call(self, asked: Mapping[Pair, tuple[LoweredPrompt, str]], known: dict[Pair, StoredScore]) -> None:
-        scores = self._engine.score([bind(prompt, {ITEM_SLOT: text}) for prompt, text in asked.values()])
+    def _call(self, asked: Mapping[Pair, Wanted], known: dict[Pair, StoredScore]) -> None:
+        queries = [bind(prompt, {ITEM_SLOT: text}, sample) for prompt, text, sample in asked.values()]
+        scores = score_queries(queries, self._engine).scores
         fresh: dict[str, dict[str, StoredScore]] = {}
-        for row, ((prompt_digest, case_digest), (prompt, _)) in enumerate(asked.items()):
+        for row, ((prompt_digest, case_digest), (prompt, _, _)) in enumerate(asked.items()):
             logprobs = scores.logprobs[row, : len(prompt.labels)]
             if row in scores.unjudged or np.isnan(logprobs).any():
                 self._unjudged[prompt_digest, case_digest] = scores.unjudged.get(row, NO_SCORES)

@@ -15,7 +15,7 @@ import numpy as np
 
 from promptopt.core.candidate import Candidate
 from promptopt.core.case import GoldenCase
-from promptopt.core.prompt import LoweredPrompt
+from promptopt.core.prompt import LoweredPrompt, judgements_per_case
 from promptopt.metrics.arrays import FloatArray, IntArray
 from promptopt.policy.procedure import Procedure
 from promptopt.search.candidates import CandidateMaker
@@ -256,7 +256,7 @@ class LockstepSweep:
             self._race_cases,
             self._config_of_race(field, records),
             self._seed,
-            costs={name: len(e.prompts) if name in field else 0 for name, e in everyone.items()},
+            costs={name: judgements_per_case(e.prompts) if name in field else 0 for name, e in everyone.items()},
             secondary={name: self._secondary(entrant) for name, entrant in everyone.items()},
         )
         while (block := racer.next_block()) is not None:
@@ -272,7 +272,7 @@ class LockstepSweep:
     def _config_of_race(self, field: Mapping[str, Entrant], records: Sequence[TrialRecord]) -> LockstepConfig:
         """The rule with the share of this field's grid that the race may spend: what is configured, what two finalists
         need where that is more, and never more than is left."""
-        costs = sorted((len(entrant.prompts) for entrant in field.values()), reverse=True)
+        costs = sorted((judgements_per_case(entrant.prompts) for entrant in field.values()), reverse=True)
         first, cases = len(self.blocks[0]), len(self.cases)
         grid = sum(costs) * cases
         needed = sum(costs) * first + sum(costs[:_FINALISTS]) * (cases - first)

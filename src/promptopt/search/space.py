@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from promptopt.core.candidate import Choice
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
+from promptopt.core.rationale import MAX_SAMPLES, MAX_TOKENS
 from promptopt.errors import ConfigError
 from promptopt.policy.grading import MAX_SEVERITY, SEVERITY_WORDS
 from promptopt.policy.procedure import Aggregate, GradeScore, Shape
@@ -31,7 +32,7 @@ LISTING: Mapping[str, Choice] = MappingProxyType(
 """What a space that does not vary how clauses are listed takes."""
 WRITTEN = "written"
 """Choice of a component whose text was written and is none of the space's own."""
-_LATER_KEYS: Mapping[str, Any] = MappingProxyType({"grade_scores": ("violation",)})
+_LATER_KEYS = ("grade_scores", "rationale")
 _ANY_DRAFT = PromptDraft("Decide.", "Policy.", "en", PromptFormat())
 
 
@@ -89,6 +90,23 @@ class DemoSpace(FrozenModel):
     max_chars: int = Field(default=400, ge=1)
 
 
+class RationaleSpace(FrozenModel):
+    """How a judge of the reasoned shape writes before it answers.
+
+    Attributes:
+        samples: How many rationales are written about a case; each costs a judgement. Where the temperature is 0 there
+            is only one, whatever is chosen here.
+        max_tokens: Most tokens of one.
+        temperatures: Of their sampling; 0 takes the likeliest token at each step.
+        seed: Of the draws.
+    """
+
+    samples: tuple[Annotated[int, Field(ge=1, le=MAX_SAMPLES)], ...] = (1,)
+    max_tokens: tuple[Annotated[int, Field(ge=1, le=MAX_TOKENS)], ...] = (48,)
+    temperatures: tuple[Annotated[float, Field(ge=0.0, allow_inf_nan=False)], ...] = (0.7,)
+    seed: int = 0
+
+
 class SearchSpace(FrozenModel):
     """The dimensions of a sweep; each lists the choices that may be tried.
 
@@ -96,6 +114,7 @@ class SearchSpace(FrozenModel):
         shapes: Program shapes.
         aggregates: How a checklist's answers are combined.
         grade_scores: What a graded answer is worth.
+        rationale: What a judge of the reasoned shape writes before it answers.
         policies: Policy renderings.
         clause_subsets: Which violating clauses a rendering lists.
         clause_orders: In which order.
@@ -113,6 +132,7 @@ class SearchSpace(FrozenModel):
     shapes: tuple[Shape, ...] = ("direct",)
     aggregates: tuple[Aggregate, ...] = ("routing",)
     grade_scores: tuple[GradeScore, ...] = ("violation",)
+    rationale: RationaleSpace = RationaleSpace()
     policies: tuple[Rendering, ...] = ("summary",)
     clause_subsets: tuple[ClauseSubset, ...] = ("all",)
     clause_orders: tuple[ClauseOrder, ...] = ("file",)
@@ -138,8 +158,8 @@ class SearchSpace(FrozenModel):
     def _as_declared(self) -> dict[str, Any]:
         """The space as data, without keys that it could not name yet when older studies were started, where unused."""
         data = self.model_dump(mode="json")
-        for name, unused in _LATER_KEYS.items():
-            if getattr(self, name) == unused:
+        for name in _LATER_KEYS:
+            if getattr(self, name) == type(self).model_fields[name].default:
                 del data[name]
         for words in data["label_words"].values():
             if tuple(words["grades"]) == SEVERITY_WORDS:
@@ -170,11 +190,20 @@ class SearchSpace(FrozenModel):
             # What nobody varies is not proposed, so that spaces from before it existed keep their proposals.
             **{name: choices for name, choices in listing.items() if choices != (LISTING[name],)},
             **({"grade_score": self.grade_scores} if "graded" in self.shapes else {}),
+            **(self._rationales if "reasoned" in self.shapes else {}),
         }
         extra = {name: choices for name, choices in self.extra.items() if choices != ("none",)}
         if taken := extra.keys() & (built_in.keys() | LISTING.keys()):
             raise ValueError(f"the dimension {min(taken)!r} of `extra` has the name of a built-in one; rename it")
         return {**built_in, **extra}
+
+    @property
+    def _rationales(self) -> dict[str, tuple[Choice, ...]]:
+        return {
+            "rationale_tokens": self.rationale.max_tokens,
+            "rationale_temperature": self.rationale.temperatures,
+            "rationale_samples": self.rationale.samples,
+        }
 
     def active(self, point: Mapping[str, Choice]) -> frozenset[str]:
         """The dimensions that matter at a point; all choices in the others come to one candidate."""
@@ -183,6 +212,10 @@ class SearchSpace(FrozenModel):
             off.add("aggregate")
         if point["shape"] != "graded":
             off.add("grade_score")
+        if point["shape"] != "reasoned":
+            off.update(self._rationales)
+        elif not point["rationale_temperature"]:
+            off.add("rationale_samples")
         if not point["demo_count"]:
             off.update(DEMO_DIMENSIONS - {"demo_count"})
         if point["policy"] == WRITTEN or not lists_clauses(point["policy"]):  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from promptopt.core.prompt import LoweredPrompt, PromptSegment
 
@@ -87,15 +87,20 @@ class CaseTexts:
 
     def redact_prompt(self, prompt: LoweredPrompt) -> LoweredPrompt:
         """The prompt with case texts replaced; neighbouring fixed stretches are joined, so none hides in a seam."""
+        rationale = prompt.rationale
+        if rationale is not None:
+            rationale = rationale.model_copy(update={"segments": self._redact_segments(rationale.segments)})
+        return prompt.model_copy(update={"segments": self._redact_segments(prompt.segments), "rationale": rationale})
+
+    def _redact_segments(self, segments: Sequence[PromptSegment]) -> tuple[PromptSegment, ...]:
         merged: list[PromptSegment] = []
-        for segment in prompt.segments:
+        for segment in segments:
             last = merged[-1] if merged else None
             if last and last.slot is None and segment.slot is None and last.role == segment.role:
                 merged[-1] = PromptSegment(role=last.role, text=last.text + segment.text)
             else:
                 merged.append(segment)
-        segments = tuple(s if s.slot else PromptSegment(role=s.role, text=self.redact(s.text)) for s in merged)
-        return LoweredPrompt(question=prompt.question, segments=segments, labels=prompt.labels)
+        return tuple(s if s.slot else PromptSegment(role=s.role, text=self.redact(s.text)) for s in merged)
 
     def _occurrences(self, letters: str) -> Iterator[tuple[int, int, str]]:
         """Start, stop and case id of the longest match at each place, left to right, without overlap."""

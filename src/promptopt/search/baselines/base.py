@@ -19,6 +19,7 @@ from promptopt.policy.asking import bind
 from promptopt.policy.jury import JuryProcedure
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Procedure
+from promptopt.policy.reasoning import count_queries
 from promptopt.programs.program import JudgementProgram
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.judging import StoredAnswers, StoredJudge
@@ -62,7 +63,7 @@ class Meter:
 
     def price(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> int:
         """Judgements that these scores would cost."""
-        return len({(p.digest, c.digest) for p in prompts for c in cases} - self._known)
+        return len(_judgements(prompts, cases) - self._known)
 
     def scores(
         self, prompts: Sequence[LoweredPrompt], procedure: Procedure | JuryProcedure, cases: Sequence[GoldenCase]
@@ -80,7 +81,7 @@ class Meter:
         Raises:
             BudgetSpentError: They cost more than is left; nothing was asked.
         """
-        fresh = {(p.digest, c.digest) for p in prompts for c in cases} - self._known
+        fresh = _judgements(prompts, cases) - self._known
         if len(fresh) > self.left:
             raise BudgetSpentError(f"{len(fresh)} judgements wanted, {self.left} left")
         answers = self._judge.answers(prompts, cases)
@@ -101,13 +102,18 @@ class Meter:
     ) -> int:
         by_digest = {case.digest: case for case in cases}
         queries = [
-            bind(prompt, {ITEM_SLOT: by_digest[digest].text})
+            bind(prompt, {ITEM_SLOT: by_digest[digest].item}, sample)
             for prompt in prompts
+            for sample, name in enumerate(prompt.judgement_digests)
             for digest in by_digest
-            if (prompt.digest, digest) in fresh
+            if (name, digest) in fresh
         ]
-        count = self.engine.count_tokens(queries)
+        count = count_queries(queries, self.engine)
         return count.prefix + count.marginal
+
+
+def _judgements(prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> set[tuple[str, str]]:
+    return {(name, case.digest) for prompt in prompts for name in prompt.judgement_digests for case in cases}
 
 
 @dataclass(frozen=True, slots=True)
