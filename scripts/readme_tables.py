@@ -182,17 +182,17 @@ def search_replay(result: dict[str, Any]) -> str:
         f"{settings['seeds']} seeds, {result['candidates']} candidates and {result['cases']} cases of HateCheck in "
         f"each; every policy may spend {settings['budget']:.0%} of the grid's judgements:",
         "",
-        "| selection policy | seeds within 0.5 points of the best | mean regret, points | 95th pct. | judgements |",
-        "|---|---:|---:|---:|---:|",
+        "| selection policy | seeds within 0.5 points of the best: its pick | a jury of its best three | mean regret, "
+        "points: its pick | the jury | judgements |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     for row in result["summaries"]:
         if row["budget"] == settings["budget"]:
-            near, mean = row["within"], row["mean_regret"]
-            lines.append(
-                f"| {POLICIES[row['policy']]} | {near['point']:.0%} [{near['low']:.0%}, {near['high']:.0%}] "
-                f"| {mean['point']:.2f} [{mean['low']:.2f}, {mean['high']:.2f}] | {row['p95_regret']['point']:.2f} "
-                f"| {row['judgements']:,.0f} ({row['share']:.1%}) |"
-            )
+            near = [f"{v['point']:.0%} [{v['low']:.0%}, {v['high']:.0%}]" for v in (row["within"], row["jury_within"])]
+            regrets = row["mean_regret"], row["jury_mean_regret"]
+            mean = [f"{v['point']:.2f} [{v['low']:.2f}, {v['high']:.2f}]" for v in regrets]
+            spent = f"{row['judgements']:,.0f} ({row['share']:.1%})"
+            lines.append(f"| {' | '.join([POLICIES[row['policy']], *near, *mean, spent])} |")
     return "\n".join(lines)
 
 

@@ -1,7 +1,8 @@
 """Replays selection policies on a score matrix: how much worse than the pool's best is what each picks, at what cost?
 
 The pool's best is the candidate with the highest AUPRC on all cases of the matrix, the very scores that the policies
-search with. The replay therefore measures selection alone: how well the winner does on new cases is another question.
+search with. The same holds for a jury of the three best that a policy judged on all cases, whose scores are pooled as a
+sweep's are. The replay therefore measures selection alone: how well the winner does on new cases is another question.
 All seeds share one matrix, so that the intervals over seeds say nothing about other judges or other golden sets.
 """
 
@@ -20,8 +21,12 @@ from promptopt.core.model import FrozenModel
 from promptopt.errors import ConfigError
 from promptopt.metrics.arrays import FloatArray
 from promptopt.metrics.intervals import Interval, clopper_pearson_lower, wilson_interval
+from promptopt.metrics.ranking import average_precision
+from promptopt.policy.jury import LogOddsScale
+from promptopt.policy.jury import pool as opinion_pool
 from promptopt.search.lockstep import LockstepConfig, LockstepRacer
 
+JURORS = 3
 WITHIN_POINTS = 0.5
 BUDGET_FACTORS = (0.5, 1.0, 2.0)
 _RESAMPLES = 2000
@@ -55,6 +60,9 @@ class ReplayRow(FrozenModel):
         auprc: The pick's AUPRC on all cases.
         best_auprc: The highest AUPRC in the pool.
         regret: What is missing, in AUPRC points (hundredths).
+        jurors: Size of the jury of the pick and the next best, three where so many were judged on all cases.
+        jury_auprc: The jury's AUPRC on all cases.
+        jury_regret: What it lacks to the best single candidate, in points; below 0 where it is better.
         judgements: Judgements used.
         share: The same, as a share of the grid.
         seconds: Time that the policy itself took.
@@ -67,6 +75,9 @@ class ReplayRow(FrozenModel):
     auprc: float
     best_auprc: float
     regret: float
+    jurors: int
+    jury_auprc: float
+    jury_regret: float
     judgements: int
     share: float
     seconds: float
@@ -79,7 +90,9 @@ class PolicySummary(FrozenModel):
         policy: Its name.
         budget: Judgements allowed, as a share of the grid.
         within: Share of seeds within half an AUPRC point of the pool's best; Wilson's interval.
-        mean_regret: In points; this and the next two with percentile bootstrap intervals over seeds.
+        jury_within: The same of the jury.
+        jury_mean_regret: The jury's; this and the next three in points, with percentile bootstrap intervals over seeds.
+        mean_regret: In points.
         median_regret: In points.
         p95_regret: In points.
         judgements: Used, on average.
@@ -90,6 +103,8 @@ class PolicySummary(FrozenModel):
     policy: str
     budget: float
     within: Interval
+    jury_within: Interval
+    jury_mean_regret: Interval
     mean_regret: Interval
     median_regret: Interval
     p95_regret: Interval
@@ -240,9 +255,10 @@ def _budgets(matrix: ScoreMatrix, settings: ReplaySettings) -> tuple[list[float]
 def _row(pool: ReplayPool, policy: str, budget: float, seed: int) -> ReplayRow:
     ledger = Ledger(pool, pool.allowance(budget))
     began = time.perf_counter()
-    chosen = POLICIES[policy](pool, ledger, seed)
+    ranked = POLICIES[policy](pool, ledger, seed)
     seconds = time.perf_counter() - began
-    best, found = float(pool.truth.max()), float(pool.truth[chosen])
+    chosen, jury = ranked[0], ranked[:JURORS]
+    best, found, pooled = float(pool.truth.max()), float(pool.truth[chosen]), _jury_auprc(pool, jury)
     return ReplayRow(
         policy=policy,
         budget=budget,
@@ -251,29 +267,41 @@ def _row(pool: ReplayPool, policy: str, budget: float, seed: int) -> ReplayRow:
         auprc=found,
         best_auprc=best,
         regret=100 * (best - found),
+        jurors=len(jury),
+        jury_auprc=pooled,
+        jury_regret=100 * (best - pooled),
         judgements=ledger.spent,
         share=ledger.spent / (pool.size[0] * pool.size[1]),
         seconds=seconds,
     )
 
 
+def _jury_auprc(pool: ReplayPool, members: Sequence[int]) -> float:
+    """AUPRC of candidates pooled as a sweep's jury is; every one of them was judged on all cases."""
+    scores = [np.exp(pool.scores[member]) for member in members]
+    pooled = opinion_pool(scores, [LogOddsScale.of(own) for own in scores])
+    return float(np.nan_to_num(average_precision(pool.labels, pooled)))
+
+
 def _summary(rows: Sequence[ReplayRow]) -> PolicySummary:
-    regrets = np.array([row.regret for row in rows])
+    regrets, of_jury = np.array([row.regret for row in rows]), np.array([row.jury_regret for row in rows])
     draws = np.random.default_rng(0).integers(0, len(rows), size=(_RESAMPLES, len(rows)))
-    near = int((regrets <= WITHIN_POINTS + _ROUNDING).sum())
-    statistics: Mapping[str, Callable[[FloatArray], FloatArray]] = {
-        "mean_regret": lambda values: values.mean(axis=-1),
-        "median_regret": lambda values: np.median(values, axis=-1),
-        "p95_regret": lambda values: np.quantile(values, 0.95, axis=-1),
+    near, jury_near = (int((values <= WITHIN_POINTS + _ROUNDING).sum()) for values in (regrets, of_jury))
+    statistics: Mapping[str, tuple[FloatArray, Callable[[FloatArray], FloatArray]]] = {
+        "mean_regret": (regrets, lambda values: values.mean(axis=-1)),
+        "median_regret": (regrets, lambda values: np.median(values, axis=-1)),
+        "p95_regret": (regrets, lambda values: np.quantile(values, 0.95, axis=-1)),
+        "jury_mean_regret": (of_jury, lambda values: values.mean(axis=-1)),
     }
     intervals = {}
-    for name, statistic in statistics.items():
-        low, high = np.quantile(statistic(regrets[draws]), [0.025, 0.975])
-        intervals[name] = Interval(point=float(statistic(regrets)), low=float(low), high=float(high), level=0.95)
+    for name, (values, statistic) in statistics.items():
+        low, high = np.quantile(statistic(values[draws]), [0.025, 0.975])
+        intervals[name] = Interval(point=float(statistic(values)), low=float(low), high=float(high), level=0.95)
     return PolicySummary(
         policy=rows[0].policy,
         budget=rows[0].budget,
         within=wilson_interval(near, len(rows)),
+        jury_within=wilson_interval(jury_near, len(rows)),
         judgements=float(np.mean([row.judgements for row in rows])),
         share=float(np.mean([row.share for row in rows])),
         seconds=float(np.mean([row.seconds for row in rows])),

@@ -1,4 +1,6 @@
-"""Selection policies that are replayed on a score matrix: each spends an allowance of judgements and picks a candidate.
+"""Selection policies that are replayed on a score matrix: each spends an allowance of judgements and ranks candidates.
+
+A policy returns the candidates that it judged on every case, its pick first; never an empty list.
 
 Candidates come in the pool's random order wherever a policy has no order of its own: what a sampler would have proposed
 next cannot be replayed on a fixed set of candidates. All policies but ``miprov2_accuracy`` and the pruning of
@@ -21,7 +23,7 @@ from promptopt.search.race_blocks import race_blocks
 from promptopt.search.racing import RacingConfig, goes_on
 
 Metric = Callable[[BoolArray, FloatArray], float]
-Policy = Callable[[ReplayPool, Ledger, int], int]
+Policy = Callable[[ReplayPool, Ledger, int], list[int]]
 MINIBATCH, FULL_EVALUATION_STEPS = 35, 5  # DSPy 3.4.1's defaults
 _MORE_THAN_ALL = 1e6
 
@@ -40,13 +42,14 @@ def race(pool: ReplayPool, ledger: Ledger, seed: int, config: LockstepConfig) ->
     return racer
 
 
-def lockstep(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def lockstep(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """This package's race with its default settings."""
     config = LockstepConfig(budget=ledger.left / (pool.size[0] * pool.size[1]))
-    return int(race(pool, ledger, seed, config).ranking[0][0])
+    racer = race(pool, ledger, seed, config)
+    return [int(name) for name, _ in racer.ranking if name in racer.alive]
 
 
-def random_search(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def random_search(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """Candidates in random order, each on every case, until the budget is gone."""
     everything = np.arange(pool.size[1])
     found: dict[int, float] = {}
@@ -54,10 +57,10 @@ def random_search(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
         if ledger.price(candidate, everything) > ledger.left:
             break
         found[candidate] = _auprc(pool.labels, ledger.ask(candidate, everything))
-    return _best(found)
+    return ranked(found)
 
 
-def asha(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def asha(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """The rule of today's sweeps (``search.racing``), asynchronous successive halving, with its default settings."""
     config = RacingConfig()
     order = _mirrored(pool, seed)
@@ -67,7 +70,7 @@ def asha(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
     for candidate in range(pool.size[0]):
         for rung, end in enumerate(ends):
             if ledger.price(candidate, order[:end]) > ledger.left:
-                return _best(found)
+                return ranked(found)
             value = _auprc(pool.labels[order[:end]], ledger.ask(candidate, order[:end]))
             passes = goes_on(value, rungs[rung], config)
             rungs[rung].append(value)
@@ -75,10 +78,10 @@ def asha(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
                 found[candidate] = value
             elif not passes:
                 break
-    return _best(found)
+    return ranked(found)
 
 
-def successive_halving(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def successive_halving(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """All candidates on the same cases; the better half goes on to twice as many, the last ones to all.
 
     The first block is as large as the budget allows.
@@ -91,10 +94,10 @@ def successive_halving(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
     for size, end in plan:
         field = sorted(field, key=lambda candidate: -values.get(candidate, 0.0))[:size]
         values = {c: _auprc(pool.labels[order[:end]], ledger.ask(c, order[:end])) for c in field}
-    return _best(values)
+    return ranked(values)
 
 
-def miprov2(pool: ReplayPool, ledger: Ledger, seed: int, metric: Metric | None = None) -> int:
+def miprov2(pool: ReplayPool, ledger: Ledger, seed: int, metric: Metric | None = None) -> list[int]:
     """MIPROv2's rule (``dspy/teleprompt/mipro_optimizer_v2.py``): the first candidate in full, then a fresh random
     minibatch for each next one, and after every fifth the best average that was not evaluated in full so far.
 
@@ -105,13 +108,13 @@ def miprov2(pool: ReplayPool, ledger: Ledger, seed: int, metric: Metric | None =
     random = np.random.default_rng([seed, 2])
     everything = np.arange(pool.size[1])
     if ledger.price(0, everything) > ledger.left:
-        return 0
+        return [0]
     full = {0: measure(pool.labels, ledger.ask(0, everything))}
     averages: dict[int, list[float]] = {}
 
     def evaluate_best() -> None:
         waiting = {c: float(np.mean(values)) for c, values in averages.items() if c not in full}
-        candidate = _best(waiting)
+        candidate = ranked(waiting)[0]
         if waiting and ledger.price(candidate, everything) <= ledger.left:
             full[candidate] = measure(pool.labels, ledger.ask(candidate, everything))
 
@@ -124,10 +127,10 @@ def miprov2(pool: ReplayPool, ledger: Ledger, seed: int, metric: Metric | None =
         if trial % FULL_EVALUATION_STEPS == 0:
             evaluate_best()
     evaluate_best()
-    return _best(full)
+    return ranked(full)
 
 
-def miprov2_accuracy(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def miprov2_accuracy(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """MIPROv2's rule with what it averages by default in classification: correct verdicts at a probability of 0.5."""
 
     def accuracy(labels: BoolArray, scores: FloatArray) -> float:
@@ -136,7 +139,7 @@ def miprov2_accuracy(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
     return miprov2(pool, ledger, seed, accuracy)
 
 
-def minibatch_then_full(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def minibatch_then_full(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """One random minibatch of 35 for every candidate, then the best of them in full as far as the budget goes."""
     random = np.random.default_rng([seed, 2])
     everything = np.arange(pool.size[1])
@@ -151,7 +154,7 @@ def minibatch_then_full(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
         if ledger.price(candidate, everything) > ledger.left:
             break
         full[candidate] = _auprc(pool.labels, ledger.ask(candidate, everything))
-    return _best(full)
+    return ranked(full)
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
@@ -199,6 +202,6 @@ def _auprc(labels: BoolArray, scores: FloatArray) -> float:
     return float(np.nan_to_num(average_precision(labels, scores)))
 
 
-def _best(values: Mapping[int, float]) -> int:
-    """The first of the best; the first candidate where nothing was measured."""
-    return max(values, key=lambda candidate: values[candidate]) if values else 0
+def ranked(values: Mapping[int, float]) -> list[int]:
+    """Candidates from the best to the worst, the earlier of equals first; the first candidate where there is none."""
+    return sorted(values, key=lambda candidate: -values[candidate]) or [0]

@@ -15,7 +15,7 @@ _LOOK_EVERY = 10  # cases; the pruner's test takes a millisecond, and one after 
 _UNJUDGED = float(np.log(0.5))
 
 
-def wilcoxon(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
+def wilcoxon(pool: ReplayPool, ledger: Ledger, seed: int) -> list[int]:
     """Candidates in random order, each case by case in an order of its own, until ``optuna.pruners.WilcoxonPruner``
     (its defaults) finds its losses worse than those of the best complete trial.
 
@@ -33,7 +33,7 @@ def wilcoxon(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
         losses: list[float] = []
         for rows in np.split(random.permutation(pool.size[1]), range(_LOOK_EVERY, pool.size[1], _LOOK_EVERY)):
             if ledger.price(candidate, rows) > ledger.left:
-                return _best(complete)
+                return _ranked(complete)
             for row, loss in zip(rows, _losses(pool.labels[rows], ledger.ask(candidate, rows)), strict=True):
                 trial.report(float(loss), int(row))
                 losses.append(float(loss))
@@ -44,7 +44,7 @@ def wilcoxon(pool: ReplayPool, ledger: Ledger, seed: int) -> int:
         else:
             study.tell(trial, float(np.mean(losses)))
             complete[candidate] = float(np.nan_to_num(average_precision(pool.labels, pool.scores[candidate])))
-    return _best(complete)
+    return _ranked(complete)
 
 
 def _losses(labels: BoolArray, logprobs: FloatArray) -> FloatArray:
@@ -53,5 +53,5 @@ def _losses(labels: BoolArray, logprobs: FloatArray) -> FloatArray:
     return -np.where(labels, told, other)
 
 
-def _best(values: dict[int, float]) -> int:
-    return max(values, key=lambda candidate: values[candidate]) if values else 0
+def _ranked(values: dict[int, float]) -> list[int]:
+    return sorted(values, key=lambda candidate: -values[candidate]) or [0]

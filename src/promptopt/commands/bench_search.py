@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from promptopt.bench.replay import WITHIN_POINTS, ErrorCheck, ReplayResult, ReplaySettings, replay
+from promptopt.bench.replay import JURORS, WITHIN_POINTS, ErrorCheck, ReplayResult, ReplaySettings, replay
 from promptopt.bench.replay_report import write_replay
 from promptopt.bench.score_matrix import ScoreMatrix
 from promptopt.commands.output import console, count, error_console, print_json, table, with_interval
@@ -127,14 +127,15 @@ def _print(result: ReplayResult, out: Path) -> None:
         f"{count(result.candidates, 'candidate')}, {count(result.cases, 'case')}, "
         f"{count(result.settings.seeds, 'seed')}, at most {result.settings.budget:.1%} of the grid's judgements"
     )
-    made = table("policy", f"within {WITHIN_POINTS:g}", "mean regret", "median", "95th pct", "judgements", "ms per run")
+    within, jury = f"within {WITHIN_POINTS:g}", f"jury of {JURORS}"
+    made = table("policy", within, jury, "mean regret", jury, "judgements", "ms per run")
     for row in result.main:
         made.add_row(
             row.policy,
             _share(row.within),
+            f"{row.jury_within.point:.0%}",
             _points(row.mean_regret),
-            f"{row.median_regret.point:.2f}",
-            _points(row.p95_regret),
+            f"{row.jury_mean_regret.point:.2f}",
             f"{row.judgements:,.0f} ({row.share:.1%})",
             f"{1000 * row.seconds:,.0f}",
         )
