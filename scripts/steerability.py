@@ -29,7 +29,8 @@ from promptopt.policy.reader import read_policy
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.space import SearchSpace
 
-DOMAINS = ("abuse", "political", "self_harm", "sexual", "violence")
+POLICIES = Path(__file__).resolve().parents[1] / "data" / "policies"
+DOMAINS = sorted(path.stem for path in POLICIES.glob("*.yaml"))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+DOMAINS = ", ".join(sorted(path.stem for path in (ROOT / "configs" / "domain").glob("*.yaml")))
 SWEEP = ("sweep", "judge=fake", "experiment=quickstart", "domain=violence", "tracking=none", "search.budget.trials=1")
 
 
@@ -22,7 +23,7 @@ SWEEP = ("sweep", "judge=fake", "experiment=quickstart", "domain=violence", "tra
         ("search.budget.trails=1", "unknown key `search.budget.trails`; did you mean search.budget.trials?"),
         ("+search.budget.hours=1", "unknown key `search.budget.hours`"),
         ("judge=gpt5", "there is no judge 'gpt5'; choose from fake, "),
-        ("domain=nosuch", "there is no domain 'nosuch'; choose from abuse, political, self_harm, sexual, violence (`"),
+        ("domain=nosuch", f"there is no domain 'nosuch'; choose from {DOMAINS} (`"),
         ("experiment=nosuch", "there is no experiment 'nosuch'; choose from "),
         ("nonsense", "override 'nonsense' is not KEY=VALUE"),
         ("seed=[1", "no viable alternative at input '[1'"),

@@ -17,7 +17,7 @@ from promptopt.policy.reader import read_policy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-DOMAINS = ("abuse", "political", "self_harm", "sexual", "violence")
+DOMAINS = sorted(path.parent.name for path in (REPOSITORY / "data" / "golden").glob("*/cases.jsonl"))
 SHARES = {Split.SEARCH: 0.42, Split.CALIBRATION: 0.25, Split.TEST: 0.33}
 
 

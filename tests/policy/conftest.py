@@ -90,7 +90,7 @@ def write_policy(tmp_path, data):
 
 @pytest.fixture(scope="session")
 def shipped():
-    """The five policies that come with the project."""
+    """The policies that come with the project."""
     return sorted(POLICIES.glob("*.yaml"))
 
 

@@ -10,16 +10,16 @@ from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 
 
-def test_the_five_shipped_policies_are_read(shipped):
+def test_the_shipped_policies_are_read(shipped):
     policies = {path.stem: read_policy(path) for path in shipped}
-    assert set(policies) == {"abuse", "political", "self_harm", "sexual", "violence"}
+    assert set(policies) >= {"abuse", "political", "self_harm", "sexual", "violence"}
     for name, policy in policies.items():
         assert policy.domain == name
         assert 6 <= len(policy.clauses) <= 12
         assert {c.severity for c in policy.violating} <= {1, 2, 3, 4}
         assert len(policy.boundary_examples) >= 4
         assert policy.permitting, "every policy has contexts that permit"
-    assert len({policy.digest for policy in policies.values()}) == 5
+    assert len({policy.digest for policy in policies.values()}) == len(policies)
 
 
 def test_a_policy_goes_by_its_content_and_not_by_its_layout(write_policy, policy, data):
