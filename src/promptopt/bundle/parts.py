@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from promptopt.bundle.parts_files import PARTIAL, PartFiles, part_names
 from promptopt.bundle.table_readers import TableError
@@ -26,6 +26,7 @@ _MEANING = {
     "input_sha256": "input",
     "input_format": "format of the input",
     "text_column": "text column",
+    "part_columns": "columns of parts",
     "prefix": "prefix",
     "part_rows": "rows per part",
     "rows": "rows",
@@ -44,6 +45,7 @@ class PartPlan(FrozenModel):
         input_sha256: SHA-256 of its content.
         input_format: Its format.
         text_column: The column judged.
+        part_columns: Part name to the column judged in its place.
         prefix: Prefix of the columns to append.
         part_rows: Rows per part; the last part may have fewer.
         rows: Rows in all.
@@ -57,6 +59,7 @@ class PartPlan(FrozenModel):
     input_sha256: str
     input_format: str
     text_column: str
+    part_columns: dict[str, str] = Field(default_factory=dict)
     prefix: str
     part_rows: int
     rows: int
@@ -65,8 +68,8 @@ class PartPlan(FrozenModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything but the input's name."""
-        return digest_data(self.model_dump(exclude={"input"}))
+        """SHA-256 of everything but the input's name, and of the columns of parts only where there are some."""
+        return digest_data(self.model_dump(exclude={"input"} if self.part_columns else {"input", "part_columns"}))
 
     def differences(self, now: PartPlan) -> list[str]:
         """What is not the same now, in words."""
@@ -193,4 +196,6 @@ def _is_ours(name: str) -> bool:
 def _shown(name: str, value: Any) -> str:
     if name in ("input_sha256", "bundle", "judge"):
         return str(value)[:_SHORT_DIGEST]
+    if isinstance(value, dict):
+        return ", ".join(f"{part}={column}" for part, column in value.items()) or "none"
     return repr(value) if isinstance(value, str) else f"{value:,}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -46,6 +46,7 @@ class PartJob:
         block: Rows per call of the judge.
         files: Where the verdicts go.
         layout: How they become columns.
+        part_columns: Part name to the column that holds it; empty where the text column is judged.
     """
 
     source: Path
@@ -55,6 +56,7 @@ class PartJob:
     block: int
     files: PartFiles
     layout: VerdictLayout = field(default_factory=OneVerdict)
+    part_columns: Mapping[str, str] = field(default_factory=dict)
 
     def reader(self) -> TableReader:
         """A reader of the table.
@@ -62,7 +64,7 @@ class PartJob:
         Raises:
             TableError: The table is not what was checked.
         """
-        reader = READERS[self.source_format](self.source, self.text_column)
+        reader = READERS[self.source_format](self.source, self.text_column, self.part_columns)
         if self.source.stat().st_size != self.source_bytes:
             raise changed(self.source)
         return reader

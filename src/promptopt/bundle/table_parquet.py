@@ -21,10 +21,11 @@ class ParquetReader(TableReader):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise TableError(f"column names used twice: {listed(repeated)}", where=self.path)
-        self.require_text_column(names, self.path)
-        kind = schema.field(self.text_column).type
-        if not _is_text(kind):
-            raise TableError(f"column `{self.text_column}` holds {kind}, not text", where=self.path)
+        self.require_columns(names, self.path)
+        for column in self.judged_columns:
+            kind = schema.field(column).type
+            if not _is_text(kind):
+                raise TableError(f"column `{column}` holds {kind}, not text", where=self.path)
         rows = 0
         for batch in self._batches(_ROWS_AT_A_TIME):
             self._validate(batch)
@@ -39,9 +40,10 @@ class ParquetReader(TableReader):
         while group < len(sizes) and skipped >= sizes[group]:
             skipped -= sizes[group]
             group += 1
-        for batch in self._batches(_ROWS_AT_A_TIME, range(group, len(sizes)), [self.text_column]):
+        columns = list(dict.fromkeys(self.judged_columns))
+        for batch in self._batches(_ROWS_AT_A_TIME, range(group, len(sizes)), columns):
             if skipped < batch.num_rows:
-                yield from batch.slice(skipped).column(self.text_column).to_pylist()
+                yield from map(self.joined, batch.slice(skipped).select(columns).to_pylist())
             skipped = max(0, skipped - batch.num_rows)
 
     def blocks(self, size: int) -> Iterator[TableBlock]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from promptopt.core.content import PartedText
 from promptopt.errors import UserError
 
 _LISTED_NAMES, _LISTED_LETTERS = 30, 40
@@ -84,11 +85,13 @@ class TableReader(ABC):
     Args:
         path: The file.
         text_column: The column to judge.
+        part_columns: Part name to the column that holds it, where content with parts is judged instead.
     """
 
-    def __init__(self, path: Path, text_column: str) -> None:
+    def __init__(self, path: Path, text_column: str, part_columns: Mapping[str, str] | None = None) -> None:
         self.path = path
         self.text_column = text_column
+        self.part_columns = dict(part_columns or {})
         if not path.is_file():
             raise TableError("the file does not exist", where=path, remedy="check the path")
 
@@ -105,7 +108,7 @@ class TableReader(ABC):
 
     @abstractmethod
     def texts(self, start: RowStart) -> Iterator[str | None]:
-        """The texts from a row on; None where the cell is null.
+        """The texts from a row on, as :class:`PartedText` where they have parts; None where the cell is null.
 
         Args:
             start: One of the starts that :meth:`scan` noted.
@@ -122,14 +125,28 @@ class TableReader(ABC):
             TableError: As :meth:`scan`.
         """
 
-    def require_text_column(self, columns: Sequence[str], where: str | Path) -> None:
-        """Raises a TableError that lists the columns when the text column is not among them."""
-        if self.text_column not in columns:
-            raise TableError(
-                f"there is no column `{self.text_column}` (columns: {listed(columns)})",
-                where=where,
-                remedy="name the column that holds the texts with --text-column",
-            )
+    @property
+    def judged_columns(self) -> tuple[str, ...]:
+        """The columns that hold what is judged."""
+        return tuple(self.part_columns.values()) or (self.text_column,)
+
+    def require_columns(self, columns: Sequence[str], where: str | Path) -> None:
+        """Raises a TableError that lists the columns when one that is judged is not among them."""
+        for column in self.judged_columns:
+            if column not in columns:
+                option = "--part" if self.part_columns else "--text-column"
+                raise TableError(
+                    f"there is no column `{column}` (columns: {listed(columns)})",
+                    where=where,
+                    remedy=f"name the column that holds the texts with {option}",
+                )
+
+    def joined(self, cells: Mapping[str, Any]) -> str | None:
+        """What is judged of a row whose cells are texts or nulls."""
+        if self.part_columns:
+            return PartedText({part: cells[column] for part, column in self.part_columns.items()})
+        text: str | None = cells[self.text_column]
+        return text
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -11,12 +11,14 @@ from typing import Any
 
 from promptopt.bundle.table_kinds import joint_kind, kind_of
 from promptopt.bundle.table_readers import RowStart, TableBlock, TableError, TableReader, TableShape, listed
+from promptopt.core.content import PartedText
 
 MAX_CSV_CELL = 16 * 1024 * 1024
+PARTS = "parts"
 
 
 class JsonlReader(TableReader):
-    """One JSON object per line; blank lines are skipped."""
+    """One JSON object per line; blank lines are skipped. A row may have an object ``parts`` in place of the text."""
 
     def scan(self, stretch: int) -> TableShape:
         kinds: dict[str, str] = {}
@@ -24,6 +26,7 @@ class JsonlReader(TableReader):
         rows = 0
         lines = _Lines(self.path)
         for record in self._records(lines):
+            self._content(record, lines)
             if rows % stretch == 0:
                 starts.append(RowStart(rows, lines.offset, lines.number))
             rows += 1
@@ -32,11 +35,14 @@ class JsonlReader(TableReader):
                 if kinds.get(name) != kind:
                     kinds[name] = joint_kind(kinds.get(name, kind), kind)
         kinds = {name: "int" if kind == "long" else kind for name, kind in kinds.items()}
+        if self.part_columns and rows:
+            self.require_columns(list(kinds), self.path)
         return TableShape(kinds, rows, tuple(starts))
 
     def texts(self, start: RowStart) -> Iterator[str | None]:
-        for record in self._records(_Lines(self.path, start)):
-            yield record[self.text_column]
+        lines = _Lines(self.path, start)
+        for record in self._records(lines):
+            yield self._content(record, lines)
 
     def blocks(self, size: int) -> Iterator[TableBlock]:
         stream = (stripped for line in _Lines(self.path) if (stripped := line.strip()))
@@ -56,13 +62,33 @@ class JsonlReader(TableReader):
             if not isinstance(record, dict):
                 where = f"{self.path}:{lines.number}"
                 raise TableError(f"expected an object, found {type(record).__name__}", where=where)
-            if self.text_column not in record:
-                self.require_text_column(list(record), f"{self.path}:{lines.number}")
-            text = record[self.text_column]
-            if text is not None and not isinstance(text, str):
-                where = f"{self.path}:{lines.number}"
-                raise TableError(f"column `{self.text_column}` holds {type(text).__name__}, not text", where=where)
             yield record
+
+    def _content(self, record: dict[str, Any], lines: _Lines) -> str | None:
+        """What is judged of a row: its columns that are parts, the object ``parts``, or the text column."""
+        where = f"{self.path}:{lines.number}"
+        text, parts = record.get(self.text_column), record.get(PARTS)
+        if self.part_columns:
+            return self._parted({part: record.get(column) for part, column in self.part_columns.items()}, where)
+        if isinstance(parts, dict):
+            if text is not None:
+                raise TableError(
+                    f"the row has `{self.text_column}` and `{PARTS}`",
+                    where=where,
+                    remedy=f"leave one of them out, or judge the text alone with --part text={self.text_column}",
+                )
+            return self._parted(parts, where)
+        if self.text_column not in record:
+            self.require_columns(list(record), where)
+        if text is not None and not isinstance(text, str):
+            raise TableError(f"column `{self.text_column}` holds {type(text).__name__}, not text", where=where)
+        return text
+
+    def _parted(self, parts: dict[str, Any], where: str) -> PartedText:
+        try:
+            return PartedText(parts)
+        except ValueError as cause:
+            raise TableError(str(cause), where=where, remedy="correct the line") from cause
 
 
 class CsvReader(TableReader):
@@ -80,9 +106,9 @@ class CsvReader(TableReader):
 
     def texts(self, start: RowStart) -> Iterator[str | None]:
         header = self._header()
-        column = header.index(self.text_column)
+        places = {column: header.index(column) for column in self.judged_columns}
         for _, cells in self._rows(header, start):
-            yield cells[column]
+            yield self.joined({column: cells[place] for column, place in places.items()})
 
     def blocks(self, size: int) -> Iterator[TableBlock]:
         header = self._header()
@@ -97,7 +123,7 @@ class CsvReader(TableReader):
         repeated = sorted({name for name in header if header.count(name) > 1})
         if repeated:
             raise TableError(f"column names used twice: {listed(repeated)}", where=f"{self.path}:1")
-        self.require_text_column(header, f"{self.path}:1")
+        self.require_columns(header, f"{self.path}:1")
         return header
 
     def _rows(self, header: Sequence[str], start: RowStart | None = None) -> Iterator[tuple[RowStart, list[str]]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -20,9 +20,11 @@ from promptopt.bundle.parts import PartFolder, PartPlan
 from promptopt.bundle.parts_files import PARTIAL, PartFiles
 from promptopt.bundle.parts_work import Advanced, Judge, Part, PartJob, PartWorkers, changed, judge_here
 from promptopt.bundle.runtime import DEFAULT_BLOCK
+from promptopt.bundle.table_checks import check_clash, check_target
 from promptopt.bundle.table_formats import READERS, WRITERS, Format, format_of
-from promptopt.bundle.table_readers import TableError, TableReader, TableShape
+from promptopt.bundle.table_readers import TableReader, TableShape
 from promptopt.bundle.table_verdicts import VERDICT_COLUMNS, OneVerdict, TableTally, VerdictLayout
+from promptopt.core.content import PartName
 from promptopt.core.digest import digest_file
 from promptopt.core.model import FrozenModel
 
@@ -43,6 +45,7 @@ class TableOptions(FrozenModel):
 
     Attributes:
         text_column: The column to judge.
+        part_columns: Part name to the column that holds it, where content with parts is judged instead.
         prefix: Put before the name of every appended column.
         input_format: Format of the input; None goes by its extension.
         output_format: Format of the output; None goes by its extension.
@@ -53,6 +56,7 @@ class TableOptions(FrozenModel):
     """
 
     text_column: str = "text"
+    part_columns: dict[PartName, str] = Field(default_factory=dict)
     prefix: str = "judge_"
     input_format: Format | None = None
     output_format: Format | None = None
@@ -161,9 +165,9 @@ class _Run:
         self._workers, self._watcher = workers, watcher
         self._format = options.input_format or format_of(source)
         self._writer_type = WRITERS[options.output_format or format_of(table.target)]
-        self._reader: TableReader = READERS[self._format](source, options.text_column)
+        self._reader: TableReader = READERS[self._format](source, options.text_column, options.part_columns)
         self._extra = {options.prefix + name: kind for name, kind in self._layout.columns.items()}
-        _check_target(source, table.target, options.overwrite)
+        check_target(source, table.target, options.overwrite)
 
     def within(self, folder: PartFolder) -> TableTally:
         """Checks, judges and joins."""
@@ -171,7 +175,7 @@ class _Run:
         with folder:
             before = os.stat(source)
             shape = self._reader.scan(self._options.part_rows)
-            _check_clash(source, list(shape.kinds), self._extra)
+            check_clash(source, list(shape.kinds), self._extra)
             files = folder.begin(self._plan(shape), restart=self._options.restart)
             tally = self._judge(shape, files)
             after = os.stat(source)
@@ -189,6 +193,7 @@ class _Run:
             input_sha256=digest_file(source),
             input_format=self._format,
             text_column=options.text_column,
+            part_columns=options.part_columns,
             prefix=options.prefix,
             part_rows=options.part_rows,
             rows=shape.rows,
@@ -221,8 +226,16 @@ class _Run:
 
     def _job(self, files: PartFiles) -> PartJob:
         source, options = self._table.source.resolve(), self._options
-        size = source.stat().st_size
-        return PartJob(source, size, self._format, options.text_column, options.block, files, self._layout)
+        return PartJob(
+            source,
+            source.stat().st_size,
+            self._format,
+            options.text_column,
+            options.block,
+            files,
+            self._layout,
+            options.part_columns,
+        )
 
     def _join(self, shape: TableShape, files: PartFiles) -> None:
         """Reads the table and its verdicts side by side and writes them as one."""
@@ -276,25 +289,3 @@ def _parts(shape: TableShape) -> Iterator[Part]:
     ends = [start.row for start in shape.starts[1:]] + [shape.rows]
     for number, (start, end) in enumerate(zip(shape.starts, ends, strict=True) if shape.starts else ()):
         yield Part(number, start, end - start.row)
-
-
-def _check_target(source: Path, target: Path, overwrite: bool) -> None:
-    if target.exists() and target.samefile(source):
-        raise TableError("the output is the input file", where=target, remedy="choose another output file")
-    if target.is_dir():
-        raise TableError("the output is a folder", where=target, remedy="name a file")
-    if target.exists() and not overwrite:
-        remedy = "choose another file, or replace it with --force"
-        raise TableError("the output file exists", where=target, remedy=remedy)
-    if not target.parent.is_dir():
-        raise TableError("the folder of the output does not exist", where=target, remedy="create it first")
-
-
-def _check_clash(source: Path, columns: Sequence[str], extra: Mapping[str, str]) -> None:
-    clash = [name for name in extra if name in columns]
-    if clash:
-        raise TableError(
-            f"the input already has columns that verdicts would take: {', '.join(clash)}",
-            where=source,
-            remedy="choose another --prefix for the verdict columns, or drop those columns",
-        )
