@@ -197,9 +197,11 @@ def search_replay(result: dict[str, Any]) -> str:
 
 
 BASELINES = {
-    "promptopt": "**promptopt**",
+    "promptopt": "**promptopt**, one prompt",
+    "promptopt_jury": "**promptopt**, a jury of three",
     "seed": "seed prompt",
     "random": "random search",
+    "random_jury": "random search, a jury of three",
     "tpe": "plain TPE",
     "miprov2": "DSPy MIPROv2",
     "gepa": "DSPy GEPA",
@@ -216,8 +218,8 @@ def search(result: dict[str, Any]) -> str:
     seeds = result["rows"][0]["seeds"]
     lines = [
         "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml`, AUPRC on the sealed "
-        f"test, mean of {seeds} seeds with 95% intervals over test cases; in brackets after it, the paired difference "
-        "to promptopt where it is significant:",
+        f"test, mean of {seeds} seeds with 95% intervals over test cases; in brackets the paired difference to "
+        "promptopt's one prompt, then to its jury, where it is significant:",
         "",
         f"| method | {' | '.join(tasks)} |",
         f"|---|{'---:|' * len(tasks)}",
@@ -226,18 +228,17 @@ def search(result: dict[str, Any]) -> str:
         cells = []
         for task in tasks:
             row = found[task, method]
-            gap = row["difference"]
-            apart = gap is not None and (gap["low"] > 0 or gap["high"] < 0)
-            note = f" ({-gap['point']:+.3f})" if apart else ""
-            cells.append(interval(row["auprc"]) + note)
+            apart = {own: gap for own, gap in row["differences"].items() if gap["low"] > 0 or gap["high"] < 0}
+            notes = [f"{-gap['point']:+.3f}{' (jury)' if own != 'promptopt' else ''}" for own, gap in apart.items()]
+            cells.append(interval(row["auprc"]) + (f" ({', '.join(notes)})" if notes else ""))
         lines.append(f"| {BASELINES[method]} | {' | '.join(cells)} |")
-    below = [f"{BASELINES[method]} on {task}" for task, method in result["below"]]
-    lines += [
-        "",
-        f"Significantly above promptopt: {', '.join(below) or 'none'}. promptopt has the highest mean on: "
-        f"{', '.join(result['above_best']) or 'no task'}. Outside the engine its sweeps spent {result['overhead']:.1%} "
-        "of their time.",
-    ]
+    lines.append("")
+    for own, won in result["above_best"].items():
+        below = [f"{BASELINES[method]} on {task}" for name, task, method in result["below"] if name == own]
+        lines.append(
+            f"Significantly above {BASELINES[own].replace('*', '')}: {', '.join(below) or 'none'}; its mean is above "
+            f"every baseline's on: {', '.join(won) or 'no task'}."
+        )
     return "\n".join(lines)
 
 

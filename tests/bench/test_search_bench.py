@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from promptopt.bench.search_bench import BenchPlan, SearchCell, run_search_bench
-from promptopt.bench.search_methods import OWN
+from promptopt.bench.search_methods import OWN, OWN_JURY
 from promptopt.bench.search_report import write_search_bench
 from promptopt.bench.search_summary import summarise_search
 from promptopt.bench.search_tasks import read_tasks
@@ -76,17 +76,18 @@ def _cell(method, seed, quality):
 
 
 def test_differences_are_paired_and_losses_are_named():
-    quality = {OWN: 0.5, "random": 0.1, "tpe": 2.0}
+    quality = {OWN: 0.5, OWN_JURY: 0.9, "random": 0.1, "tpe": 2.0}
     summary = summarise_search([_cell(m, s, q) for s in (0, 1) for m, q in quality.items()])
     rows = {row.method: row for row in summary.rows}
-    assert rows[OWN].difference is None
-    assert rows["random"].difference.low > 0
-    assert rows["tpe"].difference.high < 0
-    assert summary.below == (("t", "tpe"),)
-    assert summary.above_best == ()
+    assert rows[OWN].differences == rows[OWN_JURY].differences == {}
+    assert list(rows["random"].differences) == [OWN, OWN_JURY]
+    assert rows["random"].differences[OWN_JURY].low > rows["random"].differences[OWN].low > 0
+    assert rows["tpe"].differences[OWN].high < 0
+    assert summary.below == ((OWN, "t", "tpe"), (OWN_JURY, "t", "tpe"))
+    assert summary.above_best == {OWN: (), OWN_JURY: ()}
     assert summary.overhead == pytest.approx(0.05)
     alone = summarise_search([_cell(m, s, q) for s in (0, 1) for m, q in quality.items() if m != "tpe"])
-    assert (alone.below, alone.above_best) == ((), ("t",))
+    assert (alone.below, alone.above_best) == ((), {OWN: ("t",), OWN_JURY: ("t",)})
 
 
 @pytest.mark.parametrize(("text", "said"), [("judgements: 0", "judgements"), ("tasks: {}", "judgements")])

@@ -1,4 +1,4 @@
-"""What the end-to-end search benchmark says: means over seeds, and each method paired with the package's own sweep."""
+"""What the end-to-end search benchmark says: means over seeds, and every baseline paired with the package's sweeps."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from promptopt.bench.search_bench import SearchCell
-from promptopt.bench.search_methods import OWN
+from promptopt.bench.search_methods import OWN, OWN_JURY
 from promptopt.core.model import FrozenModel
 from promptopt.metrics.arrays import FloatArray, Measured
 from promptopt.metrics.intervals import Interval
 from promptopt.metrics.ranking import average_precision
 
+_OWN = (OWN, OWN_JURY)
 _RESAMPLES = 1000
 _LEVEL = 0.95
 
@@ -26,8 +27,8 @@ class MethodSummary(FrozenModel):
         seeds: Seeds.
         auprc: Mean AUPRC on the sealed test over the seeds; the interval is over test cases, whole groups drawn.
         by_seed: AUPRC of each seed.
-        difference: Own sweep minus this method, mean over seeds, both on the same draws of test cases; None for the
-            own sweep.
+        differences: Own method to its mean over seeds minus this baseline's, both on the same draws of test cases;
+            empty for own methods.
         search_auprc: Mean AUPRC on the search cases; what is above ``auprc`` is optimism.
         precision: Mean over seeds at the fitted thresholds.
         recall: Likewise.
@@ -42,7 +43,7 @@ class MethodSummary(FrozenModel):
     seeds: int
     auprc: Interval
     by_seed: tuple[Measured, ...]
-    difference: Interval | None
+    differences: dict[str, Interval]
     search_auprc: Measured
     precision: Measured
     recall: Measured
@@ -59,14 +60,14 @@ class SearchBenchSummary(FrozenModel):
         rows: One per task and method.
         overhead: Share of the own sweeps' wall time that is spent outside the engine, over all its cells that judged
             at least half of their budget anew.
-        below: (task, method) pairs in which the own sweep is significantly below a baseline.
-        above_best: Tasks in which its mean is above that of every baseline.
+        below: (own method, task, baseline): where an own method is significantly below a baseline.
+        above_best: Own method to the tasks in which its mean is above that of every baseline.
     """
 
     rows: tuple[MethodSummary, ...]
     overhead: Measured
-    below: tuple[tuple[str, str], ...]
-    above_best: tuple[str, ...]
+    below: tuple[tuple[str, str, str], ...]
+    above_best: dict[str, tuple[str, ...]]
 
 
 def summarise_search(cells: Sequence[SearchCell]) -> SearchBenchSummary:
@@ -77,14 +78,17 @@ def summarise_search(cells: Sequence[SearchCell]) -> SearchBenchSummary:
     for task in tasks:
         draws = {m: _draws([c for c in cells if (c.task, c.method) == (task, m)]) for m in methods}
         rows.extend(_row([c for c in cells if (c.task, c.method) == (task, m)], draws) for m in methods)
-    others = [row for row in rows if row.difference is not None]
-    own = {row.task: row.auprc.point for row in rows if row.method == OWN}
-    best = {task: max((r.auprc.point for r in others if r.task == task), default=np.inf) for task in tasks}
+    baselines = [row for row in rows if row.method not in _OWN]
+    best = {task: max((r.auprc.point for r in baselines if r.task == task), default=np.inf) for task in tasks}
+    own = [row for row in rows if row.method in _OWN]
     return SearchBenchSummary(
         rows=tuple(rows),
         overhead=_overhead(cells),
-        below=tuple((r.task, r.method) for r in others if r.difference is not None and r.difference.high < 0),
-        above_best=tuple(task for task in own if own[task] > best[task]),
+        below=tuple((name, r.task, r.method) for r in baselines for name, gap in r.differences.items() if gap.high < 0),
+        above_best={
+            name: tuple(row.task for row in own if row.method == name and row.auprc.point > best[row.task])
+            for name in dict.fromkeys(row.method for row in own)
+        },
     )
 
 
@@ -103,7 +107,7 @@ def _draws(cells: Sequence[SearchCell]) -> FloatArray:
 
 def _row(cells: Sequence[SearchCell], draws: Mapping[str, FloatArray]) -> MethodSummary:
     method = cells[0].method
-    own = draws.get(OWN)
+    own = {} if method in _OWN else {name: draws[name] for name in _OWN if name in draws}
 
     def mean(name: str) -> float:
         return float(np.mean([getattr(cell, name) for cell in cells]))
@@ -114,7 +118,7 @@ def _row(cells: Sequence[SearchCell], draws: Mapping[str, FloatArray]) -> Method
         seeds=len(cells),
         auprc=_interval(draws[method]),
         by_seed=tuple(cell.auprc for cell in cells),
-        difference=None if method == OWN or own is None else _interval(own - draws[method]),
+        differences={name: _interval(theirs - draws[method]) for name, theirs in own.items()},
         search_auprc=mean("search_auprc"),
         precision=float(np.nanmean([cell.precision for cell in cells]))
         if any(not np.isnan(cell.precision) for cell in cells)

@@ -84,16 +84,18 @@ def _search(request: SearchBenchRequest, tasks: Path, as_json: bool) -> None:
 def _print_search(summary: SearchBenchSummary, out: Path) -> None:
     shown = console()
     for task in dict.fromkeys(row.task for row in summary.rows):
-        made = table("method", "test AUPRC", "own sweep minus it", "on search cases", "F1", "judgements", "texts")
+        made = table("method", "test AUPRC", "last own minus it", "on search cases", "F1", "judgements", "texts")
         for row in (r for r in summary.rows if r.task == task):
-            difference = "" if row.difference is None else with_interval(row.difference, "+")
+            gap = next(reversed(row.differences.values()), None)
+            difference = "" if gap is None else with_interval(gap, "+")
             figures = (f"{row.search_auprc:.3f}", f"{row.f1:.3f}", f"{row.judgements:,.0f}", f"{row.generations:.0f}")
             made.add_row(row.method, with_interval(row.auprc), difference, *figures)
         shown.print(f"\n[bold]{task}[/], mean of {count(summary.rows[0].seeds, 'seed')}")
         shown.print(made)
-    below = ", ".join(f"{method} on {task}" for task, method in summary.below) or "none"
-    shown.print(f"significantly above the own sweep: {below}")
-    shown.print(f"own sweep above every baseline on: {', '.join(summary.above_best) or 'no task'}")
+    for own, tasks in summary.above_best.items():
+        below = ", ".join(f"{method} on {task}" for name, task, method in summary.below if name == own) or "none"
+        shown.print(f"significantly above {own}: {below}")
+        shown.print(f"{own} above every baseline on: {', '.join(tasks) or 'no task'}")
     shown.print(f"written to {out}", markup=False)
 
 
