@@ -35,6 +35,7 @@ def test_by_hand():
     assert found[1:] == pytest.approx([odds / (1 + odds), np.nan], nan_ok=True)
 
 
+@settings(deadline=None)
 @given(juries(), HOW)
 def test_it_lies_between_the_opinions_that_count(jury, how):
     table, weights = jury
@@ -47,6 +48,7 @@ def test_it_lies_between_the_opinions_that_count(jury, how):
             assert heard.min() <= value <= heard.max()
 
 
+@settings(deadline=None)
 @given(juries(), HOW, st.randoms(use_true_random=False), st.floats(0.01, 100))
 def test_neither_the_order_of_judges_nor_the_unit_of_weights_matters(jury, how, random, unit):
     table, weights = jury
@@ -56,6 +58,7 @@ def test_neither_the_order_of_judges_nor_the_unit_of_weights_matters(jury, how, 
     assert combine(table[:, order], weights[order] * unit, how) == pytest.approx(expected, nan_ok=True, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(juries(), HOW)
 def test_a_judge_without_opinion_is_a_judge_who_is_not_there(jury, how):
     table, weights = jury
@@ -63,6 +66,7 @@ def test_a_judge_without_opinion_is_a_judge_who_is_not_there(jury, how):
     assert combine(silent, np.append(weights, 5.0), how) == pytest.approx(combine(table, weights, how), nan_ok=True)
 
 
+@settings(deadline=None)
 @given(juries(gaps=False), HOW, st.data())
 def test_a_higher_opinion_never_lowers_it(jury, how, data):
     table, weights = jury
@@ -73,13 +77,14 @@ def test_a_higher_opinion_never_lowers_it(jury, how, data):
     assert (combine(raised, weights, how) >= combine(table, weights, how) - 1e-12).all()
 
 
+@settings(deadline=None)
 @given(juries(), HOW)
 def test_the_opposite_opinions_give_the_opposite(jury, how):
     table, weights = jury
     assert combine(1 - table, weights, how) == pytest.approx(1 - combine(table, weights, how), nan_ok=True, abs=1e-9)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(juries(), HOW)
 def test_a_case_is_judged_alike_in_any_company(jury, how):
     table, weights = jury

@@ -29,6 +29,7 @@ from promptopt.policy.grading import (
 )
 from promptopt.policy.model import Action, Clause, Outcome, Policy, Rule
 from promptopt.policy.routing import every_assignment, first_match
+from promptopt.policy.weighing import ClauseWeights
 
 FloatArray = npt.NDArray[np.float64]
 DIRECT_QUESTION = "violation"
@@ -38,7 +39,7 @@ _ABSTAINED = 0.5
 _ROWS_AT_A_TIME = 256
 
 Shape = Literal["direct", "checklist", "graded", "reasoned"]
-Aggregate = Literal["routing", "strongest", "noisy_or"]
+Aggregate = Literal["routing", "strongest", "noisy_or", "weighted"]
 GradeScore = Literal["violation", "expected_severity"]
 Answer = float | tuple[float, ...]
 """Probability of the affirmative (first) of two labels, or the probabilities of all where there are more."""
@@ -58,10 +59,12 @@ class Procedure(FrozenModel):
             rules conclude a violation if each clause applied independently with its measured probability, where a
             combination that the rules leave to people counts half, for it says nothing either way;
             ``strongest`` is the largest p(clause) * (1 - p(strongest exception that lifts it)); ``noisy_or`` is one
-            minus the product of one minus each of these, so that several weak clauses add up.
+            minus the product of one minus each of these, so that several weak clauses add up; ``weighted`` weighs the
+            clauses' log-odds, see :class:`promptopt.policy.weighing.ClauseWeights`.
         grade_score: What a graded answer is worth: ``violation`` is the probability of a severity of 1 or more;
             ``expected_severity`` is the mean severity as a share of the highest, which puts the severe before the
             likely.
+        weights: Of a weighted checklist, which is scored as by ``noisy_or`` until it has some.
     """
 
     shape: Shape
@@ -70,6 +73,7 @@ class Procedure(FrozenModel):
     routing: tuple[Rule, ...] = Field(min_length=1)
     aggregate: Aggregate = "routing"
     grade_score: GradeScore = "violation"
+    weights: ClauseWeights | None = None
 
     @classmethod
     def of(
@@ -101,16 +105,28 @@ class Procedure(FrozenModel):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A procedure that grades nothing is written as it was before there were grades."""
+        """A procedure that grades and weighs nothing is written as it was before there were grades and weights."""
         data: dict[str, Any] = serialise(self)
         if self.grade_score == "violation":
             data.pop("grade_score", None)
+        if self.weights is None:
+            data.pop("weights", None)
         return data
 
     @model_validator(mode="after")
     def _enumerable(self) -> Self:
         if self.shape == "checklist" and len(self.clauses) > MAX_CHECKLIST_CLAUSES:
             raise ValueError(f"a checklist takes at most {MAX_CHECKLIST_CLAUSES} clauses, not {len(self.clauses)}")
+        return self
+
+    @model_validator(mode="after")
+    def _weighs_its_clauses(self) -> Self:
+        if self.weights is None:
+            return self
+        if self.shape != "checklist" or self.aggregate != "weighted":
+            raise ValueError("only a checklist whose aggregate is `weighted` has weights")
+        if set(self.weights.weights) != {c.id for c in self.clauses}:
+            raise ValueError(f"weights are those of {sorted(self.weights.weights)}, not of the procedure's clauses")
         return self
 
     @property
@@ -143,6 +159,8 @@ class Procedure(FrozenModel):
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
         if self.shape != "checklist":
             return np.asarray(table[:, 0])
+        if self.weights is not None:
+            return self.weights.score(self.clauses, table)
         scores = self._routed(table) if self.aggregate == "routing" else self._joined(self._contributions(table))
         return np.where(np.isnan(table).any(axis=1), np.nan, scores)
 
@@ -173,7 +191,8 @@ class Procedure(FrozenModel):
             return Verdict(label=label, probability=score, severity=severity)
         if self.shape != "checklist":
             return Verdict(label=label, probability=score, severity=None if violates else 0)
-        return self._clause_verdict(_affirmed(answers), label, score)
+        affirmed = _affirmed(answers)
+        return self._clause_verdict(affirmed if self.weights is None else self.weights.evened(affirmed), label, score)
 
     def _clause_verdict(self, answers: Mapping[str, float], label: Label, score: float) -> Verdict:
         """A checklist's verdict: its label with the clause and the rule that go with it."""
