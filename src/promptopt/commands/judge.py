@@ -86,7 +86,7 @@ def _workers(node: Node, request: JudgeRequest) -> RayWorkers | _Here:
     kind = _engine_kind(request.engine)
     if kind == _RAY:
         setup = JudgeSetup(request.bundle.resolve(), node.digest, {}, request.any_judge)
-        return RayWorkers(setup, RayOptions(actors=request.actors or 0))
+        return RayWorkers(setup, _ray_of_all(node, request))
     if request.actors is not None:
         raise ConfigError("there are no actors without Ray", where="--actors", remedy="add --engine ray")
     return _Here(node, kind, request)
@@ -177,13 +177,31 @@ def _ray(bundle: PromptBundle, config: Mapping[str, Any], request: JudgeRequest)
     try:
         options = RayOptions.model_validate(config["ray"])
     except ValidationError as cause:
-        raise BundleError(
-            f"the bundle's judge does not fit this version of promptopt ({explain_validation(cause)})",
-            where=request.bundle,
-            remedy="install the version that the bundle names",
-        ) from cause
+        raise _does_not_fit(request, cause) from cause
     each = {**config, "engine": options.engine}
     return JudgeSetup(request.bundle.resolve(), bundle.digest, each, request.any_judge), options
+
+
+def _ray_of_all(node: Branch, request: JudgeRequest) -> RayOptions:
+    """What a worker reserves that holds the engines of all bundles: the most that one of them asks for."""
+    try:
+        own = [RayOptions.model_validate(leaf.bundle.judge.get("ray") or {}) for leaf in node.leaves()]
+    except ValidationError as cause:
+        raise _does_not_fit(request, cause) from cause
+    return RayOptions(
+        actors=max(options.actors for options in own) if request.actors is None else request.actors,
+        cpus_per_actor=max(options.cpus_per_actor for options in own),
+        gpus_per_actor=max(options.gpus_per_actor for options in own),
+        address=next((options.address for options in own if options.address), ""),
+    )
+
+
+def _does_not_fit(request: JudgeRequest, cause: ValidationError) -> BundleError:
+    return BundleError(
+        f"the bundle's judge does not fit this version of promptopt ({explain_validation(cause)})",
+        where=request.bundle,
+        remedy="install the version that the bundle names",
+    )
 
 
 def _print(tally: TableTally, request: JudgeRequest, speed: float) -> None:
