@@ -71,6 +71,8 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             sweep = LockstepSweep(*parts, proposers, constraints)
         else:
             sweep = Sweep(*parts, constraints=constraints)
+        # made before anything is judged: it refuses a certificate on calibration cases that the search sees
+        final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search)
         recorder = SweepRecorder(workspace, study)
         with recorder.ended_early():
             recorder.log_start()
@@ -78,7 +80,6 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             result = sweep.run(_Watcher(display, recorder))
             recorder.log_refusals(proposers.refusals if proposers else ())
             display.phase("final round: calibration and sealed test")
-            final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search)
             comparison = final.run(result, workspace.openings, study)
             display.phase("writing bundle, plots and run log")
             return _write(workspace, recorder, judge, result, comparison)
