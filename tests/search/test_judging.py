@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from promptopt.core.case import Case
+from promptopt.core.content import PartLimit
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment, RationaleRequest
+from promptopt.core.reading import Reading
 from promptopt.engines.fake import FakeEngine
 from promptopt.policy.asking import NO_SCORES, answer, bind
 from promptopt.policy.procedure import Procedure
@@ -250,3 +252,39 @@ def test_a_rationale_costs_tokens_before_it_is_written(store, policy, golden):
     assert cost[0] > 2 * 3
     assert cost[1] >= cost[0] + 2 * 3
     assert engine.calls == 0
+
+
+def test_scores_are_kept_under_what_a_question_reads(store):
+    """Cases that differ in what a question does not read share its score; what is not there is not asked about."""
+    titles = PROMPTS[0].model_copy(update={"reading": Reading(parts=("title",))})
+    engine = FakeEngine()
+    cases = [
+        Case(id="a", parts={"title": "you", "body": "one"}),
+        Case(id="b", parts={"title": "you", "body": "two"}),
+        Case(id="c", parts={"body": "three"}),
+        Case(id="d", text="Title: you"),
+    ]
+    answers = StoredJudge(engine, store, "s").answers([titles, PROMPTS[1]], cases)
+
+    assert engine.queries_seen == 1 + 4
+    first = answers.probabilities["V1"]
+    assert first[0] == first[1] == first[3] == pytest.approx(_direct(PROMPTS[0], cases[3], FakeEngine()))
+    assert first[2] == 0.0
+    assert len(set(answers.probabilities["V2"])) == 4
+    again = StoredJudge(engine, store, "s").answers([titles, PROMPTS[1]], cases)
+    assert engine.queries_seen == 5
+    np.testing.assert_array_equal(again.probabilities["V1"], first)
+
+
+def test_images_and_shortened_parts_are_said(store):
+    limited = PROMPTS[0].model_copy(update={"reading": Reading(limits={"transcript": PartLimit(max_chars=4)})})
+    photo = {"kind": "image", "reference": "photos/7.png", "media_type": "image/png"}
+    cases = [
+        Case(id="a", parts={"title": "t", "transcript": "a long one"}),
+        Case(id="b", parts={"title": "t", "photo": photo}),
+    ]
+    answers = StoredJudge(FakeEngine(), store, "s").answers([limited], cases)
+
+    assert answers.truncated == {0}
+    assert answers.unjudged == {1: "part `photo` is an image (image/png), and the judge reads text only"}
+    assert np.isnan(answers.probabilities["V1"][1])

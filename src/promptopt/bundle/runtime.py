@@ -130,7 +130,7 @@ class BundleJudge(BlockJudge):
             EngineError: The engine cannot serve the cases at all.
         """
         pinned = self.bundle.parity
-        answers = self._ask([case.text for case in pinned])
+        answers = self._ask([case.item for case in pinned])
         scores = self.bundle.procedure.score(answers.probabilities)
         verdicts = self._verdicts(answers, scores)
         cases = [

@@ -107,7 +107,7 @@ def _cases(request: PolicyTestRequest, policy: Policy) -> tuple[FunctionalCase, 
 
 def _judge(request: PolicyTestRequest, bundle: Node, cases: Sequence[FunctionalCase]) -> list[Verdict]:
     with open_judge(bundle, any_judge=request.any_judge) as judge:
-        return judge.judge([case.text for case in cases])
+        return judge.judge([case.item for case in cases])
 
 
 def _row(result: FunctionResult) -> tuple[str, ...]:

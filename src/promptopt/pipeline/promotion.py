@@ -187,7 +187,7 @@ def _judge_both(
     on_phase: Callable[[str], None],
 ) -> list[list[tuple[Verdict, float]]]:
     """What the incumbent and the winner say; one engine at a time is open, and the same one serves both if it can."""
-    texts = [case.text for case in cases]
+    texts = [case.item for case in cases]
     both = ((incumbent, request.incumbent), (winner, request.winner))
     shared = winner.judge == incumbent.judge
     told = []

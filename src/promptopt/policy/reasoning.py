@@ -119,8 +119,8 @@ def score_queries(queries: Sequence[Query], engine: JudgeEngine) -> Reasoned:
             f"the judge returned {len(scores.logprobs)} rows for {len(rows)} queries", remedy="report this engine bug"
         )
     spread = _spread(scores, rows, failed, bare, usage)
-    for row, query in settled.items():
-        spread.logprobs[row] = query.logprobs(spread.logprobs.shape[1])
+    for row, stand_in in settled.items():
+        spread.logprobs[row] = stand_in.logprobs(spread.logprobs.shape[1])
     return Reasoned(spread, rationales, shortened)
 
 

@@ -123,7 +123,7 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         """Judges one text through DSPy.
 
         Args:
-            text: The text.
+            text: The text, or :attr:`Case.item` of a case with parts.
 
         Returns:
             A ``dspy.Prediction`` with ``verdict``, ``probability`` (None when unjudged) and ``answers``.
@@ -132,8 +132,15 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
         with record_dropped_tokens() as dropped:
             while isinstance(move := self.step(answers), Ask):
                 for name in move.predictors:
+                    item = self.policy.reading(name).of(text)
+                    if item.is_nothing and name in self.policy.by_id:
+                        answers[name] = 0.0
+                        continue
                     try:
-                        answer = self.ask[name](text=text, question=self.question(name)).answer
+                        if item.fault is not None:
+                            raise NotJudgedError(item.fault)
+                        dropped.append(len(item.shortened))
+                        answer = self.ask[name](text=item.text, question=self.question(name)).answer
                     except NotJudgedError as cause:
                         verdict = Verdict.unjudged(str(cause))
                         return dspy.Prediction(verdict=verdict, probability=None, answers=answers)

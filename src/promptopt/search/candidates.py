@@ -9,6 +9,7 @@ from typing import Any
 
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.case import GoldenCase
+from promptopt.core.content import ImagePart
 from promptopt.core.rationale import RationaleSettings
 from promptopt.errors import ConfigError
 from promptopt.policy.grading import ladder_of, severity_question
@@ -39,7 +40,7 @@ class CandidateMaker:
     def __init__(self, policy: Policy, space: SearchSpace, pool: Sequence[GoldenCase]) -> None:
         self._policy = policy
         self._space = space
-        self._pool = {case.id: case for case in pool if len(case.text) <= space.demos.max_chars}
+        self._pool = {case.id: case for case in pool if can_be_shown(case, space)}
         self._boundary = {case.id: case for case in boundary_cases(policy)}
         self._questions = {shape: len(Procedure.of(policy, shape).questions) for shape in space.shapes}
 
@@ -215,6 +216,12 @@ class CandidateMaker:
             return Demonstration(text=case.text, question=clause.question, answer=True)
         asked = self._policy.violating[sum(case.id.encode()) % len(self._policy.violating)]
         return Demonstration(text=case.text, question=asked.question, answer=False)
+
+
+def can_be_shown(case: GoldenCase, space: SearchSpace) -> bool:
+    """Whether a case can be a demonstration: a text that is short enough, and that no unseen image explains."""
+    seen = not any(isinstance(part, ImagePart) for part in (case.parts or {}).values())
+    return seen and len(case.text) <= space.demos.max_chars
 
 
 def _graded(choices: Mapping[str, Choice]) -> bool:

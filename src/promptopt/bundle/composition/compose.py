@@ -96,7 +96,7 @@ def _cases(branch: Branch) -> tuple[list[str], list[str]]:
     for leaf in branch.leaves():
         for case in leaf.bundle.parity:
             taken = case.id in ids.values()
-            ids.setdefault(case.text, f"{leaf.place}:{case.id}" if taken else case.id)
+            ids.setdefault(case.item, f"{leaf.place}:{case.id}" if taken else case.id)
     return list(ids.values()), list(ids)
 
 

@@ -9,6 +9,7 @@ from promptopt.bundle.contract import TextJudge, TracedVerdict
 from promptopt.bundle.model import ParityCase
 from promptopt.bundle.parity import CaseParity, VerifyReport, compare
 from promptopt.bundle.runtime import BundleJudge
+from promptopt.core.content import PartedText
 
 _NOT_ASKED = float("nan")
 
@@ -48,14 +49,21 @@ def pinned(ids: Sequence[str], texts: Sequence[str], traced: Sequence[TracedVerd
         traced: What the composition said of them; the unjudged are left out.
     """
     return tuple(
-        ParityCase(id=i, text=text, answers=dict(told.scores), score=told.score, label=told.verdict.label)
+        ParityCase(
+            id=i,
+            text=str(text),
+            parts=text.parts if isinstance(text, PartedText) else None,
+            answers=dict(told.scores),
+            score=told.score,
+            label=told.verdict.label,
+        )
         for i, text, told in zip(ids, texts, traced, strict=True)
         if told.verdict.label is not None
     )
 
 
 def _own(judge: TextJudge, parity: Sequence[ParityCase]) -> list[CaseParity]:
-    found = judge.judge_traced([case.text for case in parity])
+    found = judge.judge_traced([case.item for case in parity])
     return [
         compare(case, _answers(case, told), told.score, told.verdict) for case, told in zip(parity, found, strict=True)
     ]

@@ -20,6 +20,7 @@ from promptopt.engines.base import GenerationRequest, Segment
 from promptopt.metrics.arrays import FloatArray
 from promptopt.programs.program import JudgementProgram
 from promptopt.search.baselines.base import BudgetSpentError, SearchTask
+from promptopt.search.candidates import can_be_shown
 
 _POPULATION, _CHILDREN = 6, 4
 _BLOCK, _MOST_BLOCKS = 30, 10
@@ -68,7 +69,7 @@ class _Run:
         cases = list(task.cases)
         self._draw.shuffle(cases)
         self._blocks = [cases[i : i + _BLOCK] for i in range(0, len(cases), _BLOCK)][:_MOST_BLOCKS]
-        self._pool = [case.id for case in task.pool if len(case.text) <= task.space.demos.max_chars]
+        self._pool = [case.id for case in task.pool if can_be_shown(case, task.space)]
         self._written = 0
         self._population: list[_Member] = []
 
