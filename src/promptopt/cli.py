@@ -425,6 +425,32 @@ def policy_diff(
     run(DiffRequest(old, new, golden, bundles, markdown), as_json)
 
 
+@policy_app.command("new")
+def policy_new(
+    document: Annotated[Path, typer.Argument(help="Document in Markdown; each heading becomes a clause.")],
+    domain: Annotated[str, typer.Option("--domain", help="Name of the risk domain, such as ticket_resale.")],
+    target: Annotated[
+        Path | None, typer.Option("--output", help="Policy file to write; DOMAIN.yaml by default.")
+    ] = None,
+    language: Annotated[str, typer.Option("--language", help="ISO 639-1 code of the document's language.")] = "en",
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", help="Language model that drafts the parts of clauses: a group of configs/judge."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for that model, such as judge.model=HUB_ID; may be repeated."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start a policy from a plain-language document, with a mark wherever its author has to decide."""
+    from promptopt.commands.policy_new import NewRequest
+    from promptopt.commands.policy_new import new as run
+
+    run(NewRequest(document, domain, language, target, judge, settings or (), force), as_json)
+
+
 @bench_app.callback()
 def bench() -> None:
     """Measure the judge's engine, and the search, against other ways."""

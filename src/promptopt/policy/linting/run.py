@@ -10,6 +10,7 @@ from promptopt.core.model import FrozenModel
 from promptopt.core.yaml_file import explain_validation
 from promptopt.errors import PolicyError
 from promptopt.policy.linting.checks.shape import BAD_VALUE
+from promptopt.policy.linting.checks.wording import UNFINISHED
 from promptopt.policy.linting.finding import Finding, Level
 from promptopt.policy.linting.options import LintOptions
 from promptopt.policy.linting.registry import CHECKS, ENGLISH_ONLY, UNREADABLE
@@ -61,8 +62,13 @@ def lint_policy(path: Path, options: LintOptions = _DEFAULT) -> LintReport:
         if not path.is_file() or isinstance(fault.__cause__, OSError):
             raise
         return LintReport(path=str(path), findings=(_unreadable(fault, path),))
-    found = {finding: None for finding in _found(subject, options) if finding.code not in options.ignore}
-    return LintReport(path=str(path), findings=tuple(sorted(found, key=lambda f: (f.line, f.code))))
+    found = list(_found(subject, options))
+    # What the author has not written yet has no other faults.
+    marks = set() if UNFINISHED.code in options.ignore else {UNFINISHED.code}
+    unwritten = {finding.line for finding in found if finding.code in marks}
+    kept = (f for f in found if f.code in marks or f.line not in unwritten)
+    shown = {finding: None for finding in kept if finding.code not in options.ignore}
+    return LintReport(path=str(path), findings=tuple(sorted(shown, key=lambda f: (f.line, f.code))))
 
 
 def _unreadable(fault: PolicyError, path: Path) -> Finding:
