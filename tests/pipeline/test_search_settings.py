@@ -102,3 +102,40 @@ def test_a_band_goes_from_the_settings_to_bundle_summary_and_screen(sweep, tmp_p
     inside = [(band.low is None or s >= band.low) and (band.high is None or s < band.high) for _, s in scored]
     assert [verdict.escalate for verdict, _ in scored] == inside
     assert judge.verify().passed
+
+
+def test_a_jury_goes_from_the_settings_to_a_bundle_that_judges_and_verifies(sweep, tmp_path):
+    finished = sweep(
+        tmp_path,
+        "tracking=none",
+        "program=all",
+        "program.shapes=[direct,checklist]",
+        "search.budget.trials=4",
+        "search.winner.jury=3",
+        "search.racing.keep=1",
+    )
+    bundle = read_bundle(finished.folder / "bundle")
+    engine = FakeEngine()
+    verdicts = BundleJudge(bundle, engine).judge(["I will kill you", "a recipe for bread"])
+
+    assert bundle.procedure.shape == "jury"
+    assert [member.name for member in bundle.procedure.members] == ["j1", "j2", "j3"]
+    assert engine.queries_seen == 2 * len(bundle.prompts), "all members' questions are asked in one call"
+    assert all(verdict.is_judged for verdict in verdicts)
+    assert BundleJudge(bundle, FakeEngine()).verify().passed
+    summary = read_summary(finished.folder)
+    assert list(summary.winner.choices) == ["member_1", "member_2", "member_3"]
+    assert summary.winner.tokens_per_case > summary.seed_prompt.tokens_per_case
+
+
+def test_a_seed_prompt_that_stays_is_exported_and_the_screen_says_why(sweep, tmp_path):
+    finished = sweep(tmp_path, "tracking=none", "search.winner.seed_alpha=0.0001", "search.racing.keep=1")
+    screen = io.StringIO()
+    summary = read_summary(finished.folder)
+    print_outcome(finished.outcome, summary, Console(file=screen, width=100))
+
+    assert summary.winner.candidate == summary.seed_prompt.candidate
+    assert summary.lead is not None
+    said = " ".join(screen.getvalue().split())
+    assert "which chance explains: the seed prompt is exported" in said
+    assert "search.winner.jury=3" in said
