@@ -135,3 +135,16 @@ def test_routing_that_is_too_large_to_compare_touches_everything(policy, data, c
     pair = PolicyPair(policy, Policy.model_validate(data))
     assert pair.cases("demo", CASES).reannotate == tuple(case.id for case in CASES)
     assert "too many clauses" in next(words.routing(pair.diff().routing))
+
+
+def test_each_change_has_its_own_number_of_cases(policy, data, clause):
+    data["clauses"].append(clause("V6", 0))
+    data["clauses"][2]["severity"] = 2
+    data["clauses"][0]["exceptions"] = ["V4", "V5"]
+    data["routing"][1]["when"]["none"] = ["V4", "V5"]
+    pair = PolicyPair(policy, Policy.model_validate(data))
+    found = pair.diff(pair.cases("demo", CASES))
+    numbers = {(change.where, change.weight.value): words.cases_at(found, change) for change in found.changes}
+    assert numbers == {("V1", "routing"): 1, ("V3", "record"): 1, ("V6", "routing"): 0, ("R2", "routing"): 1}
+    assert (found.added, found.removed) == (("V6",), ())
+    assert words.cases_at(pair.diff(), found.changes[0]) is None

@@ -33,6 +33,8 @@ class PolicyDiff(FrozenModel):
         title: The present title.
         old: The former version.
         new: The present one.
+        added: Ids of the new clauses.
+        removed: Ids of the clauses that are gone.
         changes: What changed, clauses first.
         reused: Clause ids that name another clause now.
         routing: What the routing does otherwise; None where it cites too many clauses for a truth table.
@@ -44,6 +46,8 @@ class PolicyDiff(FrozenModel):
     title: str
     old: Version
     new: Version
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
     changes: tuple[Changed, ...]
     reused: tuple[ReusedId, ...]
     routing: RoutingEffect | None
@@ -89,6 +93,8 @@ class PolicyPair:
             title=new.title,
             old=Version(version=old.version, digest=old.digest),
             new=Version(version=new.version, digest=new.digest),
+            added=tuple(c.id for c in new.clauses if c.id not in old.by_id),
+            removed=tuple(c.id for c in old.clauses if c.id not in new.by_id),
             changes=self._changes,
             reused=reused_ids(old, new),
             routing=None if self._compared is None else routing_effect(self._compared),

@@ -98,12 +98,13 @@ def cases_at(diff: PolicyDiff, change: Changed) -> int | None:
     """How many cases a change touches; None where none were given."""
     if diff.cases is None:
         return None
-    places = {change.where}
-    if change.weight is Weight.ROUTING and not any(t.where == change.where for t in diff.cases.touched):
-        places = {ROUTING}
+    if change.weight is Weight.WORDING:
+        return 0
+    by_rules = change.weight is Weight.ROUTING and change.where not in (*diff.added, *diff.removed)
+    where = ROUTING if by_rules else change.where
     record = change.weight is Weight.RECORD
-    found = (t for t in diff.cases.touched if t.where in places and (t.reason is Reason.RECORD) == record)
-    return 0 if change.weight is Weight.WORDING else len({i for touched in found for i in touched.cases})
+    found = (t for t in diff.cases.touched if t.where == where and (t.reason is Reason.RECORD) == record)
+    return len({i for touched in found for i in touched.cases})
 
 
 def judges_at(diff: PolicyDiff, change: Changed) -> int:
