@@ -64,6 +64,10 @@ def judge(
         Path | None, typer.Option("--bundles", help="Folder of exported judges, all to be used, one per domain.")
     ] = None,
     text_column: Annotated[str, typer.Option(help="Column that holds the text.")] = "text",
+    part: Annotated[
+        list[str] | None,
+        typer.Option("--part", help="PART=COLUMN, such as title=headline, for each part of the content to judge."),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="Prefix of the columns that are added.")] = "judge_",
     force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
     any_judge: Annotated[
@@ -93,9 +97,15 @@ def judge(
     from promptopt.bundle.tables import TableOptions
     from promptopt.commands import judge as one
     from promptopt.commands import judge_domains as several
+    from promptopt.commands.judge_parts import part_columns
 
     options = TableOptions(
-        text_column=text_column, prefix=prefix, overwrite=force, part_rows=part_rows, restart=restart
+        text_column=text_column,
+        part_columns=part_columns(part or ()),
+        prefix=prefix,
+        overwrite=force,
+        part_rows=part_rows,
+        restart=restart,
     )
     folders = several.folders(bundle or (), bundles)
     if bundles is None and len(folders) == 1:

@@ -178,3 +178,23 @@ def test_tables_whose_parts_do_not_fit(tmp_path, rows, options, says):
         judge_table(lambda _: pytest.fail("judged"), source, tmp_path / "out.jsonl", TableOptions(**options))
     assert says in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+def test_a_mapping_of_parts_is_judged_like_its_rendering(about_titles, engine):
+    parts = [
+        {"title": "t", "body": "b"},
+        {},
+        {"title": None},
+        {"Title": "t"},
+        {"title": "half \ud83d"},
+        {"text": "a text"},
+    ]
+    verdicts = BundleJudge(about_titles, engine).judge(parts)
+
+    assert verdicts[0] == BundleJudge(about_titles, engine).judge([PartedText(parts[0])])[0]
+    assert verdicts[5] == BundleJudge(about_titles, engine).judge(["a text"])[0]
+    assert [v.unjudged_reason for v in verdicts[1:3]] == [EMPTY_TEXT] * 2
+    assert verdicts[3].unjudged_reason.startswith("'Title' is no name for a part")
+    assert "not valid Unicode" in verdicts[4].unjudged_reason
+    [judged] = MultiDomainJudge([about_titles], lambda _: engine).judge(parts[:1])
+    assert judged.verdicts == {about_titles.domain: verdicts[0]}

@@ -341,3 +341,33 @@ def test_progress_shows_speed_and_time_left_from_the_row_it_goes_on_at(width, mo
     line = " ".join(shown.splitlines()[-1].split())
     assert "judging 610,000 of 1,000,000 rows 1,000 rows/s" in line
     assert line.endswith("0:06:30 left")
+
+
+def test_columns_may_be_parts(ok, refused, bundle, write_rows, tmp_path):
+    source = write_rows([{"headline": "I will kill you", "post": "a\nTitle: b"}, {"headline": None, "post": None}])
+    command = ["judge", "--bundle", bundle, "--in", source, "--out", tmp_path / "out.jsonl"]
+
+    assert refused(*command, "--part", "Title=headline") == (
+        "--part: expected PART=COLUMN with a part of small letters, digits and _, found 'Title=headline'; "
+        "write it as --part title=COLUMN."
+    )
+    assert "the part title is named twice" in refused(*command, "--part", "title=headline", "--part", "title=post")
+    assert "there is no column `heading`" in refused(*command, "--part", "title=heading")
+    ok(*command, "--part", "title=headline", "--part", "body=post")
+    first, second = _read(tmp_path / "out.jsonl")
+    whole = write_rows([{"text": "Title: I will kill you\nBody: a\n  Title: b"}], name="whole.jsonl")
+    ok("judge", "--bundle", bundle, "--in", whole, "--out", tmp_path / "whole-out.jsonl")
+    assert first["judge_probability"] == _read(tmp_path / "whole-out.jsonl")[0]["judge_probability"]
+    assert second["judge_unjudged_reason"] == "text is empty"
+
+
+def test_finished_parts_of_other_columns_are_refused(ok, refused, bundle, write_rows, tmp_path, failing):
+    source = write_rows([{"text": f"words {i}", "note": "n"} for i in range(30)])
+    command = ["judge", "--bundle", bundle, "--in", source, "--out", tmp_path / "out.jsonl", "--part-rows", 10]
+    failing(1)
+    refused(*command, "--part", "body=text")
+    failing(-1)
+
+    sentence = refused(*command, "--part", "body=text", "--part", "author_note=note")
+    assert "(columns of parts body=text there, body=text, author_note=note now)" in sentence
+    assert "10 of 30 rows were judged before" in ok(*command, "--part", "body=text").err

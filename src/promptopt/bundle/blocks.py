@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import ClassVar
 
-from promptopt.bundle.contract import DEFAULT_BLOCK, Row, TracedVerdict, text_fault
+from promptopt.bundle.contract import DEFAULT_BLOCK, Content, Row, TracedVerdict, askable
 from promptopt.core.verdict import Verdict
 
 
@@ -20,11 +20,11 @@ class BlockJudge(ABC):
 
     blocks_held: ClassVar[int] = 1
 
-    def judge(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[Verdict]:
+    def judge(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[Verdict]:
         """One verdict per text, in order.
 
         Args:
-            texts: What to judge; an empty or missing text is unjudged.
+            texts: What to judge, each a text or a mapping of parts; what is empty or missing is unjudged.
             block: Texts per engine call; at least 1.
 
         Returns:
@@ -35,11 +35,11 @@ class BlockJudge(ABC):
         """
         return [traced.verdict for traced in self.judge_traced(texts, block)]
 
-    def judge_scored(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[tuple[Verdict, float]]:
+    def judge_scored(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[tuple[Verdict, float]]:
         """One verdict per text with the score that it rests on, in order, from one engine call per block.
 
         Args:
-            texts: What to judge; an empty or missing text is unjudged.
+            texts: What to judge, each a text or a mapping of parts; what is empty or missing is unjudged.
             block: Texts per engine call; at least 1.
 
         Returns:
@@ -52,24 +52,23 @@ class BlockJudge(ABC):
         """
         return [(traced.verdict, traced.score) for traced in self.judge_traced(texts, block)]
 
-    def judge_traced(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[TracedVerdict]:
+    def judge_traced(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[TracedVerdict]:
         """One verdict per text with everything that it rests on, in order.
 
         Args:
-            texts: What to judge; an empty or missing text is unjudged.
+            texts: What to judge, each a text or a mapping of parts; what is empty or missing is unjudged.
             block: Texts per engine call; at least 1.
 
         Raises:
             EngineError: An engine cannot serve a block at all.
         """
         _check(block)
-        faults = [text_fault(text) for text in texts]
-        sound = [text for text, fault in zip(texts, faults, strict=True) if text is not None and fault is None]
-        judged = iter(self._judge_sound(sound, block))
-        return [next(judged) if fault is None else TracedVerdict.unjudged(fault) for fault in faults]
+        items = [askable(text) for text in texts]
+        judged = iter(self._judge_sound([text for text, fault in items if fault is None], block))
+        return [next(judged) if fault is None else TracedVerdict.unjudged(fault) for _, fault in items]
 
     def judge_rows(
-        self, rows: Iterable[Row], text: Callable[[Row], str | None], block: int = DEFAULT_BLOCK
+        self, rows: Iterable[Row], text: Callable[[Row], Content | None], block: int = DEFAULT_BLOCK
     ) -> Iterator[tuple[Row, Verdict]]:
         """Judges a stream, holding :attr:`blocks_held` blocks of it at a time.
 

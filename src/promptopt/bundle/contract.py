@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport
+from promptopt.core.content import PartedText
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import Usage
@@ -20,6 +21,8 @@ EMPTY_TEXT = "text is empty"
 BAD_UNICODE = "text is not valid Unicode (it holds half of a surrogate pair)"
 
 Row = TypeVar("Row")
+Content = str | Mapping[str, Any]
+"""A text, or part name to text or image (:class:`promptopt.core.content.PartedText`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +122,20 @@ class TextJudge(Protocol):
         """What the verdicts depend on besides the bundles: that of the engine, or one over those of all engines."""
         ...
 
-    def judge(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[Verdict]:
+    def judge(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[Verdict]:
         """One verdict per text, in order."""
         ...
 
-    def judge_scored(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[tuple[Verdict, float]]:
+    def judge_scored(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[tuple[Verdict, float]]:
         """One verdict per text with its score, in order."""
         ...
 
-    def judge_traced(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[TracedVerdict]:
+    def judge_traced(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[TracedVerdict]:
         """One verdict per text with what it rests on, in order."""
         ...
 
     def judge_rows(
-        self, rows: Iterable[Row], text: Callable[[Row], str | None], block: int = DEFAULT_BLOCK
+        self, rows: Iterable[Row], text: Callable[[Row], Content | None], block: int = DEFAULT_BLOCK
     ) -> Iterator[tuple[Row, Verdict]]:
         """Every row of a stream with its verdict, in order, holding a bounded number of rows."""
         ...
@@ -140,6 +143,15 @@ class TextJudge(Protocol):
     def verify(self, tolerance: float = DEFAULT_TOLERANCE) -> VerifyReport:
         """Judges the pinned cases again and compares."""
         ...
+
+
+def askable(content: Content | None) -> tuple[str, str | None]:
+    """The text that questions are asked about, and why none can be; the reason is None where they can."""
+    try:
+        text = PartedText(content) if isinstance(content, Mapping) else content
+    except ValueError as cause:
+        return "", str(cause)
+    return text or "", text_fault(text)
 
 
 def text_fault(text: str | None) -> str | None:

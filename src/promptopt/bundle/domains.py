@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from promptopt.bundle.contract import Content
 from promptopt.bundle.domain_verdicts import DomainVerdicts
 from promptopt.bundle.model import PromptBundle
 from promptopt.bundle.runtime import DEFAULT_BLOCK, BundleJudge
@@ -53,11 +54,11 @@ class MultiDomainJudge:
         for judge in self._judges.values():
             judge.check_engine()
 
-    def judge(self, texts: Sequence[str | None], block: int = DEFAULT_BLOCK) -> list[DomainVerdicts]:
+    def judge(self, texts: Sequence[Content | None], block: int = DEFAULT_BLOCK) -> list[DomainVerdicts]:
         """All domains' verdicts on each text, in order.
 
         Args:
-            texts: What to judge; an empty or missing text is unjudged in every domain.
+            texts: What to judge, each a text or a mapping of parts; what is empty or missing no domain judges.
             block: Texts per engine call; at least 1.
 
         Returns:
@@ -69,7 +70,7 @@ class MultiDomainJudge:
         return [verdicts for _, verdicts in self.judge_rows(texts, lambda text: text, block)]
 
     def judge_rows(
-        self, rows: Iterable[Row], text: Callable[[Row], str | None], block: int = DEFAULT_BLOCK
+        self, rows: Iterable[Row], text: Callable[[Row], Content | None], block: int = DEFAULT_BLOCK
     ) -> Iterator[tuple[Row, DomainVerdicts]]:
         """Judges a stream, holding one block of it at a time; see :meth:`BundleJudge.judge_rows`."""
         if block < 1:
@@ -78,7 +79,7 @@ class MultiDomainJudge:
         while chunk := list(islice(stream, block)):
             yield from zip(chunk, self._judge_block([text(row) for row in chunk]), strict=True)
 
-    def _judge_block(self, texts: Sequence[str | None]) -> list[DomainVerdicts]:
+    def _judge_block(self, texts: Sequence[Content | None]) -> list[DomainVerdicts]:
         columns: dict[str, list[Verdict]] = {}
         for engine, judges in self._by_engine():
             blocks = [judge.askable(texts) for judge in judges]

@@ -12,9 +12,10 @@ from promptopt.bundle.contract import (
     BAD_UNICODE,
     DEFAULT_BLOCK,
     EMPTY_TEXT,
+    Content,
     JudgeCost,
     TracedVerdict,
-    text_fault,
+    askable,
 )
 from promptopt.bundle.model import PromptBundle
 from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport, compare
@@ -139,10 +140,10 @@ class BundleJudge(BlockJudge):
         found = self._engine.describe().fingerprint
         return VerifyReport.of(cases, tolerance, expected=self.bundle.fingerprint, found=found)
 
-    def askable(self, texts: Sequence[str | None]) -> Askable:
+    def askable(self, texts: Sequence[Content | None]) -> Askable:
         """Sorts out what cannot be asked about; for callers that ask several bundles' questions at once."""
-        faults = tuple(text_fault(text) for text in texts)
-        return Askable(faults, tuple(t for t, fault in zip(texts, faults, strict=True) if t is not None and not fault))
+        items = [askable(text) for text in texts]
+        return Askable(tuple(fault for _, fault in items), tuple(text for text, fault in items if fault is None))
 
     def settle(self, block: Askable, answers: Answers) -> list[tuple[Verdict, float]]:
         """From answers to verdicts.
