@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
 from promptopt.core.case import Split
 from promptopt.core.digest import digest_data
-from promptopt.policy.grading import SEVERITY_WORDS
+from promptopt.policy.procedure import Shape
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.space import LabelWords
 
@@ -25,6 +27,7 @@ PINNED = {
         "30b81d006e03838b622514dd40144d432ef29d99530320a33523c9eac6399aed",
     ),
 }
+RATIONALES = {"samples": [1, 3], "max_tokens": [4], "temperatures": [0.0, 0.7], "seed": 5}
 PINNED_SPACE = "94a83c523a210cb1b59e4fa35ea56e2a59d108ab50fa42d95c2ed95898a88768"
 
 
@@ -47,13 +50,14 @@ def test_scores_and_candidates_of_earlier_sweeps_are_found_again(policy, make_sp
 
 
 def test_a_space_with_grades_has_another_name(make_space):
-    words = {"yes_no": {"violation": "yes", "allowed": "no", "grades": ["ok", "1", "2", "3", "4"]}}
-    plain = {"yes_no": {"violation": "yes", "allowed": "no"}}
-    assert make_space(label_words=words).digest != make_space(label_words=plain).digest
-    assert make_space(label_words={"yes_no": {**plain["yes_no"], "grades": SEVERITY_WORDS}}).digest == (
-        make_space(label_words=plain).digest
-    )
-    assert make_space(grade_scores=["expected_severity"]).digest != make_space().digest
+    pair = {"violation": "yes", "allowed": "no"}
+    grades = {"label_words": {"yes_no": {**pair, "grades": ["ok", "1", "2", "3", "4"]}}}
+    changes = (grades, {"grade_scores": ["expected_severity"]}, {"rationale": RATIONALES})
+    plain = {"label_words": {"yes_no": pair}}
+    every = {"shapes": get_args(Shape)}
+    for change in changes:
+        assert make_space(**plain | every | change).digest != make_space(**plain | every).digest
+        assert make_space(**plain | change).digest == make_space(**plain).digest, "it has no such shape"
 
 
 def test_a_graded_candidate(policy, make_space, golden):
@@ -86,9 +90,6 @@ def test_what_a_grade_is_worth_counts_for_graded_programs_only(policy, make_spac
     assert "grade_score" not in direct.choices
 
 
-RATIONALES = {"samples": [1, 3], "max_tokens": [4], "temperatures": [0.0, 0.7], "seed": 5}
-
-
 @pytest.fixture
 def reasoned_space(make_space):
     seed = {"shape": "reasoned", "rationale_temperature": 0.7, "rationale_samples": 3}
@@ -113,7 +114,6 @@ def test_a_reasoned_candidate(policy, reasoned_space, golden):
 
 def test_rationales_count_for_reasoned_programs_only(policy, make_space, reasoned_space, golden):
     assert not any(name.startswith("rationale") for name in make_space().dimensions)
-    assert make_space(rationale=RATIONALES).digest != make_space().digest
     maker = _maker(reasoned_space, policy, golden)
     direct = {**reasoned_space.seed_point(), "shape": "direct"}
     assert maker.candidate(direct) == maker.candidate({**direct, "rationale_samples": 1, "rationale_temperature": 0.0})

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptopt.core.prompt import LoweredPrompt, PromptSegment
+from promptopt.core.prompt import LoweredPrompt, PromptSegment, RationaleRequest
 from promptopt.tracking.redaction import CaseTexts, redact_texts
 
 TEXT = 'He said "twelve" & <b>wählt</b>\n\tthe C:\\new path, it\'s all'
@@ -98,6 +98,21 @@ def test_a_text_split_over_segments_is_redacted() -> None:
         {"role": "user", "content": "[case a-2]?"},
     ]
     assert (redacted.question, redacted.labels) == ("q", ("yes", "no"))
+
+
+def test_what_asks_for_a_rationale_is_redacted_too() -> None:
+    asks = RationaleRequest(
+        segments=(
+            PromptSegment(role="system", text=f"Text: {TEXTS['a-2']}."),
+            PromptSegment(role="user", slot="text"),
+        )
+    )
+    gap = PromptSegment(role="assistant", slot="rationale")
+    prompt = LoweredPrompt(question="q", segments=(*asks.segments, gap), labels=("yes", "no"), rationale=asks)
+    redacted = CaseTexts(TEXTS).redact_prompt(prompt)
+    assert redacted.rationale is not None
+    assert redacted.rationale.segments[0].text == redacted.segments[0].text == "Text: [case a-2]."
+    assert redacted.rationale.segments[1:] == asks.segments[1:]
 
 
 def test_a_large_table_is_checked_in_time() -> None:

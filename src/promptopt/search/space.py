@@ -32,7 +32,6 @@ LISTING: Mapping[str, Choice] = MappingProxyType(
 """What a space that does not vary how clauses are listed takes."""
 WRITTEN = "written"
 """Choice of a component whose text was written and is none of the space's own."""
-_LATER_KEYS = ("grade_scores", "rationale")
 _ANY_DRAFT = PromptDraft("Decide.", "Policy.", "en", PromptFormat())
 
 
@@ -156,13 +155,16 @@ class SearchSpace(FrozenModel):
         return digest_data({"space": self._as_declared(), "order": ordered})
 
     def _as_declared(self) -> dict[str, Any]:
-        """The space as data, without keys that it could not name yet when older studies were started, where unused."""
+        """The space as data, without what belongs to shapes that it does not have.
+
+        Spaces of the first two shapes keep the digest that they had before there were others.
+        """
         data = self.model_dump(mode="json")
-        for name in _LATER_KEYS:
-            if getattr(self, name) == type(self).model_fields[name].default:
-                del data[name]
-        for words in data["label_words"].values():
-            if tuple(words["grades"]) == SEVERITY_WORDS:
+        if "reasoned" not in self.shapes:
+            del data["rationale"]
+        if "graded" not in self.shapes:
+            del data["grade_scores"]
+            for words in data["label_words"].values():
                 del words["grades"]
         return data
 
