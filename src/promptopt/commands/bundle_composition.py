@@ -85,9 +85,9 @@ def fit_facts(fit: CompositionFit | None) -> list[tuple[str, str]]:
         return []
     rows = [("fitted on", f"{fit.golden} ({fit.golden_digest[:12]}), {fit.cases} cases, {fit.positives} violations")]
     if fit.recall_floor is not None and fit.delta is not None:
-        failed = [part for part in fit.recall if part is not None and not part.feasible]
-        held = "part of it" if failed else "all of it"
-        rows.append(("recall floor", f"{fit.recall_floor:g}, confidence {1 - fit.delta:g}: stages use {held}"))
+        failed = sum(part is not None and not part.feasible for part in fit.recall)
+        silent = f"; {count(failed, 'stage')} could not be certified and allows nothing" if failed else ""
+        rows.append(("recall floor", f"{fit.recall_floor:g} with confidence {1 - fit.delta:g}{silent}"))
     if fit.precision is not None and fit.precision_floor is not None:
         kept = "certified" if fit.precision.feasible else "not certified, stages call no violation"
         rows.append(("precision floor", f"{fit.precision_floor:g}: {kept}"))

@@ -91,8 +91,8 @@ def _judge_as_measured(workspace: Workspace) -> dict[str, Any]:
 
 def _parity(winner: Finalist) -> tuple[ParityCase, ...]:
     """Search cases to pin: spread over the whole range of scores, judged ones only."""
-    scores = winner.search.scores
-    calibrated = winner.calibrated(winner.search)
+    scores = winner.procedure.score(winner.search.answers.probabilities)  # the search compares by others where it fits
+    calibrated = winner.operation.probabilities(scores)
     judged = np.flatnonzero(~np.isnan(scores))
     ordered = judged[np.argsort(scores[judged], kind="stable")]
     chosen = np.unique(np.linspace(0, len(ordered) - 1, min(MAX_PARITY_CASES, len(ordered))).round().astype(int))

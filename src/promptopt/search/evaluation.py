@@ -16,6 +16,7 @@ from promptopt.policy.procedure import Procedure
 from promptopt.policy.reasoning import count_queries
 from promptopt.search.judging import AnsweringJudge, StoredAnswers
 from promptopt.search.objective import Measured, ObjectiveConfig, measure
+from promptopt.search.weighing import scores_to_compare
 
 FloatArray = npt.NDArray[np.float64]
 _SAMPLE = 16
@@ -71,7 +72,7 @@ class Evaluator:
             The scores and their metrics.
         """
         answers = self._judge.answers(prompts, cases)
-        scores = procedure.score(answers.probabilities)
+        scores = scores_to_compare(procedure, answers.probabilities, cases)
         labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
         severities = np.array([case.severity for case in cases], dtype=np.int64)
         measured = measure(labels, scores, severities, self.tokens_per_case(prompts, cases), self._objective)

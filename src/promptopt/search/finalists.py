@@ -29,6 +29,7 @@ from promptopt.search.operating import Operation, check_unseen, fit_operation
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.search.trials import trial_record
+from promptopt.search.weighing import weigh
 from promptopt.search.winner import Lead, SearchScores, choose_winner
 
 FloatArray = npt.NDArray[np.float64]
@@ -202,10 +203,14 @@ class FinalRound:
     def _entrant(self, record: TrialRecord) -> _Entrant:
         program = self._maker.program(record.candidate)
         search = self._evaluator.evaluate(program.lower(), program.procedure, self._search_cases)
-        return _Entrant(record, program.lower(), program.procedure, search)
+        procedure = weigh(program.procedure, search.answers.probabilities, self._search_cases)
+        return _Entrant(record, program.lower(), procedure, search)
 
     def _jury(self, members: Sequence[_Entrant]) -> _Entrant:
         programs = [self._maker.program(member.record.candidate) for member in members]
+        for program, member in zip(programs, members, strict=True):
+            if isinstance(member.procedure, Procedure):
+                program.procedure = member.procedure  # with the weights of its clauses, where it has some
         jury = PromptJury(programs, [LogOddsScale.of(member.search.scores) for member in members])
         search = self._evaluator.evaluate(jury.lower(), jury.procedure, self._search_cases)
         values = search.measured.values(self._config.objective)

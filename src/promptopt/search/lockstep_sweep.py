@@ -35,6 +35,7 @@ from promptopt.search.sweep import (
     sweep_result,
 )
 from promptopt.search.trials import trial_record
+from promptopt.search.weighing import is_unfitted, scores_to_compare
 
 _FINALISTS = 2
 SAMPLER = "tpe"
@@ -263,7 +264,9 @@ class LockstepSweep:
             watcher.race_block(race, len(block.candidates), len(racer.rows), len(self.cases))
             for name in block.candidates:
                 if name in field:
-                    everyone[name].scores[block.rows] = self._scores(everyone[name], block.rows)
+                    # weights are fitted on what is seen, so that every block may change every score
+                    rows = racer.rows if is_unfitted(everyone[name].procedure) else block.rows
+                    everyone[name].scores[rows] = self._scores(everyone[name], rows)
             racer.drop({name: everyone[name].scores[racer.rows] for name in block.candidates})
             for name, estimate in racer.estimates.items():
                 everyone[name].estimates.append(estimate)
@@ -290,8 +293,9 @@ class LockstepSweep:
         return [-self._evaluator.tokens_per_case(entrant.prompts, self.cases)]
 
     def _scores(self, entrant: Entrant, rows: IntArray) -> FloatArray:
-        answers = self._judge.answers(entrant.prompts, [self.cases[row] for row in rows])
-        return entrant.procedure.score(answers.probabilities)
+        cases = [self.cases[row] for row in rows]
+        answers = self._judge.answers(entrant.prompts, cases)
+        return scores_to_compare(entrant.procedure, answers.probabilities, cases)
 
     def _record(self, entrant: Entrant, racer: LockstepRacer) -> TrialRecord:
         """The trial's record; whoever is left at the end is judged on every search case."""

@@ -51,7 +51,7 @@ def render_readme(branch: Branch, composite: CompositeBundle) -> str:
         f"Composition `{composite.digest}`; " + ", ".join(f"{n.place} `{n.digest}`" for n in branch.leaves()) + ".\n",
     ]
     if branch.spec.fitted is not None and branch.spec.fitted.note:
-        lines.append(f"Not certified: {_inline(branch.spec.fitted.note)}.\n")
+        lines.append(f"Of the fit: {_inline(branch.spec.fitted.note)}.\n")
     return "\n".join(lines)
 
 
