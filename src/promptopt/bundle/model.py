@@ -8,9 +8,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from promptopt.core.case import Label, Split
+from promptopt.core.content import ImagePart, PartedText, PartName
 from promptopt.core.digest import digest_data
 from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
@@ -21,6 +31,7 @@ from promptopt.metrics.certificates import Certificate
 from promptopt.metrics.intervals import Interval
 from promptopt.metrics.isotonic import Calibrator
 from promptopt.metrics.operating_point import OperatingPoint
+from promptopt.policy.jury import JuryProcedure
 from promptopt.policy.model import DOMAIN_NAME
 from promptopt.policy.procedure import Procedure
 
@@ -65,7 +76,8 @@ class ParityCase(FrozenModel):
 
     Attributes:
         id: Id of the golden case.
-        text: Its text.
+        text: Its text; of a case with parts, their rendering.
+        parts: Its parts, if it has some.
         answers: Question name to the probability of the affirmative label, or to those of all labels where there are
             more than two.
         score: What :meth:`Procedure.score` made of the answers, before calibration: a steep calibration magnifies the
@@ -78,6 +90,26 @@ class ParityCase(FrozenModel):
     answers: dict[str, FiniteFloat | tuple[FiniteFloat, ...]]
     score: FiniteFloat = Field(ge=0.0, le=1.0)
     label: Label
+    parts: dict[PartName, str | ImagePart] | None = None
+
+    @property
+    def item(self) -> str:
+        """What questions are asked about, as :attr:`promptopt.core.case.Case.item`."""
+        return self.text if self.parts is None else PartedText(self.parts)
+
+    @model_validator(mode="after")
+    def _rendered(self) -> Self:
+        if self.item != self.text:
+            raise ValueError("the text is not the rendering of the parts")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A case that is one text is pinned as it was before cases had parts."""
+        data: dict[str, Any] = serialise(self)
+        if self.parts is None:
+            data.pop("parts", None)
+        return data
 
 
 class SealOpening(FrozenModel):
@@ -130,7 +162,7 @@ class PromptBundle(FrozenModel):
     created: AwareDatetime
     promptopt: str
     prompts: tuple[LoweredPrompt, ...] = Field(min_length=1)
-    procedure: Procedure
+    procedure: Procedure | JuryProcedure
     calibration: Calibrator | None = None
     certificate: Certificate | None = None
     band: Band | None = None
@@ -173,13 +205,16 @@ class PromptBundle(FrozenModel):
         asked = tuple(prompt.question for prompt in self.prompts)
         if asked != self.procedure.questions:
             raise ValueError(f"prompts ask {list(asked)}, the procedure needs {list(self.procedure.questions)}")
-        if (self.procedure.shape == "reasoned") != any(prompt.rationale is not None for prompt in self.prompts):
-            raise ValueError("prompts ask for a rationale where the procedure is reasoned, and nowhere else")
-        if self.procedure.shape == "graded" and len(self.prompts[0].labels) != len(self.procedure.severities):
-            raise ValueError(
-                f"the prompt has {len(self.prompts[0].labels)} labels, the policy's severities are "
-                f"{list(self.procedure.severities)}"
-            )
+        rest = iter(self.prompts)
+        for procedure in self.procedure.single:
+            own = [next(rest) for _ in procedure.questions]
+            if (procedure.shape == "reasoned") != any(prompt.rationale is not None for prompt in own):
+                raise ValueError("prompts ask for a rationale where the procedure is reasoned, and nowhere else")
+            if procedure.shape == "graded" and len(own[0].labels) != len(procedure.severities):
+                raise ValueError(
+                    f"the prompt has {len(own[0].labels)} labels, the policy's severities are "
+                    f"{list(procedure.severities)}"
+                )
         for prompt in self.prompts:
             for segments in (prompt.segments, prompt.rationale.segments if prompt.rationale else prompt.segments):
                 slots = {segment.slot for segment in segments} - {None, RATIONALE_SLOT}

@@ -101,5 +101,6 @@ def _parity(winner: Finalist) -> tuple[ParityCase, ...]:
         case = winner.search.cases[row]
         label = Label.VIOLATION if calibrated[row] >= winner.operating_point.threshold else Label.ALLOWED
         answers = answers_of_case(winner.search.answers.probabilities, int(row))
-        pinned.append(ParityCase(id=case.id, text=case.text, answers=answers, score=float(scores[row]), label=label))
+        content = {"text": case.text, "parts": case.parts}
+        pinned.append(ParityCase(id=case.id, **content, answers=answers, score=float(scores[row]), label=label))
     return tuple(pinned)

@@ -137,6 +137,11 @@ class Procedure(FrozenModel):
         return (SEVERITY_QUESTION,) if self.shape == "graded" else (DIRECT_QUESTION,)
 
     @property
+    def single(self) -> tuple[Procedure, ...]:
+        """The procedure by itself; a jury gives those of its members."""
+        return (self,)
+
+    @property
     def severities(self) -> tuple[int, ...]:
         """The rungs of the severity ladder, rising from 0."""
         return rungs(self.clauses)

@@ -12,6 +12,7 @@ from promptopt.core.case import GoldenCase
 from promptopt.core.prompt import LoweredPrompt
 from promptopt.engines.base import JudgeEngine
 from promptopt.policy.asking import queries_for
+from promptopt.policy.jury import JuryProcedure
 from promptopt.policy.procedure import Procedure
 from promptopt.policy.reasoning import count_queries
 from promptopt.search.judging import AnsweringJudge, StoredAnswers
@@ -59,7 +60,7 @@ class Evaluator:
         self._objective = objective
 
     def evaluate(
-        self, prompts: Sequence[LoweredPrompt], procedure: Procedure, cases: Sequence[GoldenCase]
+        self, prompts: Sequence[LoweredPrompt], procedure: Procedure | JuryProcedure, cases: Sequence[GoldenCase]
     ) -> Evaluation:
         """Scores prompts on cases, from the store where it can.
 
@@ -84,5 +85,5 @@ class Evaluator:
         A rationale counts with its longest length, once for writing and once for reading.
         """
         sample = sorted(cases, key=lambda case: case.digest)[:_SAMPLE]
-        queries = [query for case in sample for query in queries_for(prompts, [case.text])]
+        queries = [query for case in sample for query in queries_for(prompts, [case.item])]
         return count_queries(queries, self._engine).marginal / len(sample)
