@@ -2,8 +2,9 @@
 
 Usage: python scripts/steerability.py --out FILE.json [--domain abuse ...] [--judge smollm2-135m] [--cases 20]
 
-The prompt is the seed prompt of the search space. Only cases that the inversion turns from violation to allowed are
-judged. No texts are written.
+The prompt is the seed prompt of the search space. Affected are the cases that the inversion turns from violation to
+allowed; controls are violations of other clauses, which it leaves as they are, as many of them. A judge that follows
+the policy moves the affected down and leaves the controls. No texts are written.
 """
 
 from __future__ import annotations
@@ -57,23 +58,31 @@ def _domain(domain: str, judge: str, limit: int) -> dict[str, Any]:
     cases = [case for case in functional_cases(policy, seed=config.seed) if case.is_violation]
     engine = open_engine(config.judge)
     found: dict[str, Any] = {}
-    befores, afters = [], []
+    both: list[tuple[Any, Any]] = []
+    controls: list[tuple[Any, Any]] = []
     try:
         for clause in policy.violating:
             affected = [case for case in cases if case.clause == clause.id][:limit]
             if not affected:
                 continue
-            before = _scores(policy, config.space, affected, engine)
-            after = _scores(invert(policy, clause.id), config.space, affected, engine)
-            found[clause.id] = _plain(steerability(before, after))
-            befores.append(before)
-            afters.append(after)
+            others = [case for case in cases if case.clause not in (clause.id, None)]
+            asked = [*affected, *others[:: max(1, len(others) // len(affected))][: len(affected)]]
+            before = _scores(policy, config.space, asked, engine)
+            after = _scores(invert(policy, clause.id), config.space, asked, engine)
+            both.append((before[: len(affected)], after[: len(affected)]))
+            controls.append((before[len(affected) :], after[len(affected) :]))
+            found[clause.id] = _plain(steerability(*both[-1]))
+            print(f"{domain}, {clause.id}: {found[clause.id]['moved']} of {len(affected)} moved", file=sys.stderr)
     finally:
         engine.close()
-    if not befores:
+    if not both:
         raise UserError("the policy has no violating example to make cases from", where=config.domain.policy)
-    overall = steerability(np.concatenate(befores), np.concatenate(afters))
-    return {"overall": _plain(overall), "clauses": found}
+    return {"overall": _plain(_joined(both)), "controls": _plain(_joined(controls)), "clauses": found}
+
+
+def _joined(pairs: list[tuple[Any, Any]]) -> Steerability:
+    before, after = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    return steerability(before, after)
 
 
 def _scores(policy: Policy, space: SearchSpace, cases: list[FunctionalCase], engine: JudgeEngine) -> Any:
