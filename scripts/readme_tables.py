@@ -24,6 +24,9 @@ def main() -> None:
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
         ("search-replay", search_replay(load("2026-11-25-search-replay"))),
         ("search", search(load("2026-11-25-search-end-to-end"))),
+        ("steerability", steerability(load("2026-11-25-steerability"))),
+        ("shapes", shapes(load("2026-11-25-shapes"))),
+        ("functions", functions(load("2026-11-25-hatecheck-functions"))),
     ):
         text = replace(text, name, block)
     readme.write_text(text, encoding="utf-8")
@@ -239,6 +242,66 @@ def search(result: dict[str, Any]) -> str:
             f"Significantly above {BASELINES[own].replace('*', '')}: {', '.join(below) or 'none'}; its mean is above "
             f"every baseline's on: {', '.join(won) or 'no task'}."
         )
+    return "\n".join(lines)
+
+
+def steerability(result: dict[str, Any]) -> str:
+    """How far probabilities follow the policy."""
+    lines = [
+        f"`python scripts/steerability.py --cases {result['most_cases']} --out FILE.json`, {result['judge']}; a "
+        "violation that an inverted clause now allows should become less probable, a violation of another clause "
+        "should stay:",
+        "",
+        "| domain | clauses | affected cases that move down | mean change | controls that move down | mean change |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for domain, found in result["domains"].items():
+        sides = [
+            f"{side['moved']} of {side['judged']}: {side['share']['point']:.0%} [{side['share']['low']:.0%}, "
+            f"{side['share']['high']:.0%}] | {side['mean_change']:+.3f}"
+            for side in (found["overall"], found["controls"])
+        ]
+        lines.append(f"| {domain} | {len(found['clauses'])} | {' | '.join(sides)} |")
+    return "\n".join(lines)
+
+
+def shapes(result: dict[str, Any]) -> str:
+    """Program shapes on the sealed tests."""
+    lines = [
+        f"`python scripts/compare_shapes.py --out FILE.json`, {result['judge']}, seed prompts, nothing searched or "
+        "fitted; in brackets 95% intervals, then the paired difference to *direct* where it is significant:",
+        "",
+        "| domain | shape | AUPRC on the sealed test | tokens per case | clause named right |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for domain, found in result["domains"].items():
+        for row in found["rows"]:
+            gap, right = row["minus_direct"], row["clause_accuracy"]
+            apart = gap["low"] > 0 or gap["high"] < 0
+            auprc = interval(row["auprc"]) + (f" ({gap['point']:+.3f})" if apart else "")
+            named = "" if right is None else f"{right['point']:.0%} [{right['low']:.0%}, {right['high']:.0%}]"
+            lines.append(f"| {domain} | {row['shape']} | {auprc} | {row['tokens_per_case']:.0f} | {named} |")
+    return "\n".join(lines)
+
+
+def functions(result: dict[str, Any]) -> str:
+    """HateCheck's functions before and after a sweep."""
+    before, after = ({row["function"]: row for row in result[side]["functions"]} for side in ("before", "after"))
+    lines = [
+        f"`python experiments/2026-11-25-hatecheck-functions/run.py`, {result['judge']}, "
+        f"{result['before']['overall']['cases']} cases; accuracy at each judge's own threshold, fitted on the authored "
+        "abuse set:",
+        "",
+        "| function | cases | violations | seed prompt | winner of the sweep |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in sorted(before):
+        sides = [f"{side[name]['accuracy']['point']:.0%}" for side in (before, after)]
+        lines.append(f"| {name} | {before[name]['cases']} | {before[name]['violations']} | {' | '.join(sides)} |")
+    ends = [result[side]["overall"]["accuracy"] for side in ("before", "after")]
+    shown = " | ".join(f"{end['point']:.0%} [{end['low']:.0%}, {end['high']:.0%}]" for end in ends)
+    overall = result["before"]["overall"]
+    lines.append(f"| **all** | {overall['cases']} | {overall['violations']} | {shown} |")
     return "\n".join(lines)
 
 

@@ -48,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"steerability: {error}", file=sys.stderr)
         return 2
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"judge": options.judge, "domains": found}, indent=2) + "\n", encoding="utf-8")
+    options.out.write_text(
+        json.dumps({"judge": options.judge, "most_cases": options.cases, "domains": found}, indent=2) + "\n",
+        encoding="utf-8",
+    )
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -54,24 +54,6 @@ def test_another_order_of_choices_is_another_space(make_space, names):
     listed = make_space(instructions=texts, seed={})
     space = make_space(instructions={name: texts[name] for name in names}, seed={})
     assert (space.digest == listed.digest) == (names == list(texts))
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_only_dimensions_that_matter_are_asked_for_in_their_order(make_space, data):
-    space = make_space(clause_orders=["file", "severity"], seed={"policy": "full", "demo_count": 2})
-    asked = {}
-
-    def suggest(name, choices):
-        assert choices == space.dimensions[name]
-        asked[name] = data.draw(st.sampled_from(choices))
-        return asked[name]
-
-    point = space.suggest(suggest)
-    assert list(point) == list(space.dimensions)
-    assert set(asked) == space.active(point)
-    assert list(asked) == [name for name in space.dimensions if name in asked]
-    assert point == {**space.seed_point(), **asked}
 
 
 @pytest.mark.parametrize(

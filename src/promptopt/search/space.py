@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
@@ -224,22 +224,6 @@ class SearchSpace(FrozenModel):
             off.update(LISTING)
         off.update(name for name in self.extra if not find_dimension(name).applies(point))
         return frozenset(self.dimensions) - off
-
-    def suggest(self, suggest: Callable[[str, tuple[Choice, ...]], Choice]) -> dict[str, Choice]:
-        """A point whose choices are asked for one by one, in the order of the dimensions.
-
-        Args:
-            suggest: Given a dimension's name and choices, takes one of them. It is asked only about dimensions that
-                are active under the choices made before.
-
-        Returns:
-            A choice for every dimension; the seed prompt's where none was asked for.
-        """
-        point = self.seed_point()
-        for name, choices in self.dimensions.items():
-            if name in self.active(point):
-                point[name] = suggest(name, choices)
-        return point
 
     @property
     def size(self) -> int:
