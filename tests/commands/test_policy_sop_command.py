@@ -41,9 +41,7 @@ def test_the_same_policy_gives_the_same_bytes(ok, tmp_path):
 def test_lists_what_changed_since_the_former_version(ok, tmp_path):
     newer = _newer(tmp_path)
     said = ok("policy", "sop", newer, "--out", tmp_path / "sop", "--previous", VIOLENCE, "--json").json
-    assert said["changes"] == [
-        {"where": "V7", "what": "Severity: 3; before: 2", "weight": "record", "clauses": ["V7"]}
-    ]
+    assert said["changes"] == [{"where": "V7", "what": "Severity: 3; before: 2", "weight": "record", "clauses": ["V7"]}]
     assert (said["domain"], said["version"], said["steps"]) == ("violence", "9.0.0", 21)
     for name in ("sop.md", "sop.html"):
         text = (tmp_path / "sop" / name).read_text(encoding="utf-8")

@@ -130,10 +130,11 @@ def _conclusion(summary: SweepSummary) -> str:
     if summary.winner.candidate == summary.seed_prompt.candidate:
         if summary.lead is None:
             return "Nothing beat the seed prompt in the search; the seed prompt is exported."
+        led = with_interval(summary.lead.difference, "+")
         return (
-            f"The best prompt led the seed prompt by {with_interval(summary.lead.difference, '+')} on the search cases, "
-            "which chance explains: the seed prompt is exported. More search cases would tell, or search.winner.jury=3 "
-            "pools the best prompts; search.winner.seed_alpha=null takes the best whatever its lead."
+            f"The best prompt led the seed prompt by {escape(led)} on the search cases, which chance explains: the seed "
+            "prompt is exported. More search cases would tell, or search.winner.jury=3 pools the best prompts; "
+            "search.winner.seed_alpha=null takes the best whatever its lead."
         )
     if gap.low > 0:
         return f"The winner is better than the seed prompt on the sealed test: {escape(size)}."
