@@ -132,8 +132,8 @@ def _conclusion(summary: SweepSummary) -> str:
             return "Nothing beat the seed prompt in the search; the seed prompt is exported."
         led = with_interval(summary.lead.difference, "+")
         return (
-            f"The best prompt led the seed prompt by {escape(led)} on the search cases, which chance explains: the seed "
-            "prompt is exported. More search cases would tell, or search.winner.jury=3 pools the best prompts; "
+            f"The best prompt led the seed prompt by {escape(led)} on the search cases, which chance explains: the "
+            "seed prompt is exported. More search cases would tell, or search.winner.jury=3 pools the best prompts; "
             "search.winner.seed_alpha=null takes the best whatever its lead."
         )
     if gap.low > 0:
