@@ -275,7 +275,7 @@ def shapes(result: dict[str, Any]) -> str:
         "|---|---|---:|---:|---:|",
     ]
     for domain, found in result["domains"].items():
-        for row in found["rows"]:
+        for row in (row for row in found["rows"] if row["shape"] in ("direct", "checklist", "graded")):
             gap, right = row["minus_direct"], row["clause_accuracy"]
             apart = gap["low"] > 0 or gap["high"] < 0
             auprc = interval(row["auprc"]) + (f" ({gap['point']:+.3f})" if apart else "")
