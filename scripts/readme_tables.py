@@ -23,7 +23,7 @@ def main() -> None:
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
         ("search-replay", search_replay(load("2026-11-25-search-replay"))),
-        ("search", search(load("2026-11-25-search-end-to-end"))),
+        ("search", search(load("2026-11-25-search-end-to-end"), load("2026-11-25-search-end-to-end", "authored"))),
         ("steerability", steerability(load("2026-11-25-steerability"))),
         ("shapes", shapes(load("2026-11-25-shapes"))),
         ("functions", functions(load("2026-11-25-hatecheck-functions"))),
@@ -32,9 +32,10 @@ def main() -> None:
     readme.write_text(text, encoding="utf-8")
 
 
-def load(experiment: str) -> dict[str, Any]:
-    """The experiment's result."""
-    found: dict[str, Any] = json.loads((EXPERIMENTS / experiment / "result.json").read_text(encoding="utf-8"))
+def load(experiment: str, part: str = "") -> dict[str, Any]:
+    """The experiment's result, or a part of it that was run by itself."""
+    name = f"result-{part}.json" if part else "result.json"
+    found: dict[str, Any] = json.loads((EXPERIMENTS / experiment / name).read_text(encoding="utf-8"))
     return found
 
 
@@ -213,18 +214,18 @@ BASELINES = {
 }
 
 
-def search(result: dict[str, Any]) -> str:
-    """Searches end to end."""
-    tasks = list(dict.fromkeys(row["task"] for row in result["rows"]))
-    methods = list(dict.fromkeys(row["method"] for row in result["rows"]))
-    found = {(row["task"], row["method"]): row for row in result["rows"]}
-    seeds = result["rows"][0]["seeds"]
+def search(*results: dict[str, Any]) -> str:
+    """Searches end to end; tasks that were run by themselves stand in one table."""
+    rows = [row for result in results for row in result["rows"]]
+    seeds = {row["task"]: row["seeds"] for row in rows}
+    tasks, methods = list(seeds), list(dict.fromkeys(row["method"] for row in rows))
+    found = {(row["task"], row["method"]): row for row in rows}
     lines = [
-        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml`, AUPRC on the sealed "
-        f"test, mean of {seeds} seeds with 95% intervals over test cases; in brackets the paired difference to "
-        "promptopt's one prompt, then to its jury, where it is significant:",
+        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml` (and `tasks-authored.yaml`), "
+        "AUPRC on the sealed test, mean over seeds with 95% intervals over test cases; in brackets the paired difference "
+        "to promptopt's one prompt, then to its jury, where it is significant:",
         "",
-        f"| method | {' | '.join(tasks)} |",
+        f"| method | {' | '.join(f'{task}, {seeds[task]} seeds' for task in tasks)} |",
         f"|---|{'---:|' * len(tasks)}",
     ]
     for method in methods:
@@ -236,13 +237,15 @@ def search(result: dict[str, Any]) -> str:
             cells.append(interval(row["auprc"]) + (f" ({', '.join(notes)})" if notes else ""))
         lines.append(f"| {BASELINES[method]} | {' | '.join(cells)} |")
     lines.append("")
-    for own, won in result["above_best"].items():
-        below = [f"{BASELINES[method]} on {task}" for name, task, method in result["below"] if name == own]
+    for own in results[0]["above_best"]:
+        won = [task for result in results for task in result["above_best"][own]]
+        lost = [entry for result in results for entry in result["below"]]
+        below = [f"{BASELINES[method]} on {task}" for name, task, method in lost if name == own]
         lines.append(
             f"Significantly above {BASELINES[own].replace('*', '')}: {', '.join(below) or 'none'}; its mean is above "
-            f"every baseline's on: {', '.join(won) or 'no task'}."
+            f"every other's on: {', '.join(won) or 'no task'}.\n"
         )
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()
 
 
 def steerability(result: dict[str, Any]) -> str:
@@ -289,8 +292,8 @@ def functions(result: dict[str, Any]) -> str:
     before, after = ({row["function"]: row for row in result[side]["functions"]} for side in ("before", "after"))
     lines = [
         f"`python experiments/2026-11-25-hatecheck-functions/run.py`, {result['judge']}, "
-        f"{result['before']['overall']['cases']} cases; accuracy at each judge's own threshold, fitted on the authored "
-        "abuse set:",
+        f"{result['before']['overall']['cases']} cases; accuracy at the threshold of the best F1 on the authored set's "
+        "calibration split:",
         "",
         "| function | cases | violations | seed prompt | winner of the sweep |",
         "|---|---:|---:|---:|---:|",

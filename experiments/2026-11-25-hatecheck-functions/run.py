@@ -4,7 +4,8 @@ Usage: python experiments/2026-11-25-hatecheck-functions/run.py ALL_CASES_CSV [-
 
 ALL_CASES_CSV is HateCheck's all_cases.csv (Röttger et al. 2021). The sweep is the quickstart's; *before* is its seed
 prompt, exported by a sweep of one trial. Neither has seen a case of HateCheck. Of each function the first cases in a
-seeded order are taken. No texts are written.
+seeded order are taken. Thresholds are those of the best F1 on the calibration split: a precision floor of .8 is beyond
+this judge, which then flags nothing. No texts are written.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 RUNS = ROOT / "runs"
+THRESHOLD = "search.operating_point.criterion=f1"
 SWEEPS = {"before": ["name=hatecheck-before", "search.budget.trials=1"], "after": ["name=hatecheck-after"]}
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     _sample(options.cases, options.each, sample)
     result: dict[str, Any] = {"judge": "smollm2-135m"}
     for side, settings in SWEEPS.items():
-        _promptopt("sweep", "experiment=quickstart", "tracking=none", *settings)
+        _promptopt("sweep", "experiment=quickstart", "tracking=none", THRESHOLD, *settings)
         bundle = RUNS / settings[0].removeprefix("name=") / "bundle"
         said = _promptopt(
             "policy", "test", "data/policies/abuse.yaml", "--bundle", str(bundle), "--hatecheck", str(sample), "--json"
