@@ -221,9 +221,10 @@ def search(*results: dict[str, Any]) -> str:
     tasks, methods = list(seeds), list(dict.fromkeys(row["method"] for row in rows))
     found = {(row["task"], row["method"]): row for row in rows}
     lines = [
-        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml` (and `tasks-authored.yaml`), "
-        "AUPRC on the sealed test, mean over seeds with 95% intervals over test cases; in brackets the paired difference "
-        "to promptopt's one prompt, then to its jury, where it is significant:",
+        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml` (and "
+        "`tasks-authored.yaml`), "
+        "AUPRC on the sealed test, mean over seeds with 95% intervals over test cases; in brackets the paired "
+        "difference to promptopt's one prompt, then to its jury, where it is significant:",
         "",
         f"| method | {' | '.join(f'{task}, {seeds[task]} seeds' for task in tasks)} |",
         f"|---|{'---:|' * len(tasks)}",
