@@ -249,7 +249,7 @@ def test_bundle_that_was_changed_by_one_byte(refused, bundle, texts, tmp_path, f
 
 def test_folder_that_is_no_bundle(refused, tmp_path):
     assert "bundle.json is missing" in refused("bundle", "verify", tmp_path)
-    assert "the bundle folder does not exist" in refused("bundle", "show", tmp_path / "nowhere")
+    assert "nowhere: there is neither a bundle nor a composition" in refused("bundle", "show", tmp_path / "nowhere")
 
 
 def test_model_that_the_catalog_does_not_have(refused):
