@@ -62,7 +62,7 @@ def test_ten_kills_change_nothing(kill_resume, tmp_path, small_overrides, monkey
 
 @pytest.mark.slow
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(kill_resume, tmp_path, small_overrides):
-    overrides = [*small_overrides, f"runs_dir={tmp_path}", "tracking=none", "search.budget.trials=20"]
+    overrides = [*small_overrides, f"runs_dir={tmp_path}", "tracking=none", "search.budget.trials=60"]
     command = [sys.executable, "-m", "promptopt.cli", "sweep", "--json", *overrides]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + DEADLINE_SECONDS
@@ -82,6 +82,6 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(kill_resume, tmp_p
     resumed = subprocess.run(command, capture_output=True, text=True, check=True)
     summary = json.loads(resumed.stdout)
     assert "resuming after" in resumed.stderr
-    assert summary["candidates"] == 20
+    assert summary["candidates"] == 60
     assert 5 <= calls < kill_resume.count(tmp_path, "engine_calls")
     assert summary["judgements"] == kill_resume.count(tmp_path, "scores")
