@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 
 from promptopt.metrics.arrays import BoolArray, FloatArray
+from promptopt.metrics.log_odds import CLIP, log_odds, sigmoid
 
 Aggregate = Literal["mean_logit", "mean", "median"]
-_CLIP = 1e-6
 _NEAR = 1e-12  # of the whole weight: nearer to half of it is half of it
 
 
@@ -42,8 +42,7 @@ def combine(probabilities: FloatArray, weights: FloatArray, aggregate: Aggregate
         return _median(p, w)
     values = p
     if aggregate == "mean_logit":
-        clipped = np.clip(p, _CLIP, 1 - _CLIP)
-        values = np.log(clipped) - np.log1p(-clipped)
+        values = log_odds(p)
     total, whole = np.zeros(len(p)), np.zeros(len(p))
     for column, weight in zip(values.T, w, strict=True):
         heard = ~np.isnan(column)
@@ -52,9 +51,8 @@ def combine(probabilities: FloatArray, weights: FloatArray, aggregate: Aggregate
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(whole > 0, total / whole, np.nan)
     if aggregate == "mean_logit":
-        with np.errstate(invalid="ignore"):  # NaN is a value here, not an accident
-            mean = np.exp(-np.logaddexp(0.0, -mean))
-        low, high = np.clip(_extremes(p, w), _CLIP, 1 - _CLIP)
+        mean = sigmoid(mean)
+        low, high = np.clip(_extremes(p, w), CLIP, 1 - CLIP)
     else:
         low, high = _extremes(p, w)
     return np.asarray(np.clip(mean, low, high))  # rounding may step outside

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from promptopt.core.model import FrozenModel
 from promptopt.metrics.arrays import BoolArray, FloatArray, judged_rows
+from promptopt.metrics.log_odds import log_odds, sigmoid
 
-_CLIP = 1e-6
 MIN_PER_CLASS = 5
 _MAX_STEPS = 100
 _FLAT_STEP = 1e-10
@@ -37,8 +37,7 @@ class PlattCalibrator(FrozenModel):
         Returns:
             float64 of the same shape, in (0, 1).
         """
-        with np.errstate(invalid="ignore"):  # NaN is a value here, not an accident
-            return _sigmoid(self.slope * _logit(np.asarray(scores, dtype=np.float64)) + self.intercept)
+        return sigmoid(self.slope * log_odds(scores) + self.intercept)
 
 
 def fit_platt(labels: BoolArray, scores: FloatArray) -> PlattCalibrator:
@@ -59,7 +58,7 @@ def fit_platt(labels: BoolArray, scores: FloatArray) -> PlattCalibrator:
     if min(positives, negatives) < MIN_PER_CLASS:
         return PlattCalibrator(note=f"identity: {positives} violations and {negatives} allowed, {MIN_PER_CLASS} needed")
     targets = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    slope, intercept = _newton(_logit(s), targets)
+    slope, intercept = _newton(log_odds(s), targets)
     if slope <= 0:
         level = float(targets.mean())
         note = "flat: violations do not score above allowed cases"
@@ -103,7 +102,7 @@ def _newton(x: FloatArray, targets: FloatArray) -> tuple[float, float]:
     design = np.stack([x, np.ones_like(x)], axis=1)
     loss = _cross_entropy(design @ parameters, targets)
     for _ in range(_MAX_STEPS):
-        p = _sigmoid(design @ parameters)
+        p = sigmoid(design @ parameters)
         gradient = design.T @ (p - targets)
         hessian = (design * (p * (1 - p))[:, np.newaxis]).T @ design + _RIDGE * np.eye(2)
         step = np.linalg.solve(hessian, gradient)
@@ -118,12 +117,3 @@ def _newton(x: FloatArray, targets: FloatArray) -> tuple[float, float]:
 
 def _cross_entropy(logits: FloatArray, targets: FloatArray) -> float:
     return float(np.sum(np.logaddexp(0.0, logits) - targets * logits))
-
-
-def _logit(scores: FloatArray) -> FloatArray:
-    clipped = np.clip(scores, _CLIP, 1 - _CLIP)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped), dtype=np.float64)
-
-
-def _sigmoid(x: FloatArray) -> FloatArray:
-    return np.asarray(np.exp(-np.logaddexp(0.0, -x)), dtype=np.float64)

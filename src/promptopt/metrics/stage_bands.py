@@ -18,9 +18,9 @@ import numpy as np
 from promptopt.metrics.arrays import BoolArray
 from promptopt.metrics.calibration import PlattCalibrator, fit_platt
 from promptopt.metrics.cascade import CascadePlan, CascadeStage, fit_cascade
+from promptopt.metrics.log_odds import log_odds, sigmoid
 
 _STREAM = 7_402_117
-_CLIP = 1e-6
 
 Band = tuple[float | None, float | None]
 
@@ -95,9 +95,7 @@ def _taken_back(threshold: float | None, scale: PlattCalibrator) -> float | None
     """The probability that the scale takes to the threshold; None where it takes none there."""
     if threshold is None or scale.slope <= 0:
         return None
-    clipped = float(np.clip(threshold, _CLIP, 1 - _CLIP))
-    logit = (np.log(clipped) - np.log1p(-clipped) - scale.intercept) / scale.slope
-    return float(np.exp(-np.logaddexp(0.0, -logit)))
+    return float(sigmoid((log_odds(threshold) - scale.intercept) / scale.slope))
 
 
 def _ordered(low: float | None, high: float | None) -> Band:

@@ -23,12 +23,12 @@ from promptopt.golden.golden_set import GoldenSet
 from promptopt.metrics.arrays import BoolArray, FloatArray
 from promptopt.metrics.calibration import PlattCalibrator
 from promptopt.metrics.cascade import CascadeStage
+from promptopt.metrics.log_odds import log_odds
 from promptopt.metrics.operating_point import choose_threshold
 from promptopt.metrics.stage_bands import BandTerms, FittedBands, fit_bands
 from promptopt.metrics.weights import DEFAULT_PENALTY, fit_weights
 from promptopt.search.operating import one_of_each_group
 
-_CLIP = 1e-6
 _JURY_PRECISION = 0.8
 _REMEDY = "label more calibration cases, lower the floor, or raise delta"
 
@@ -125,8 +125,7 @@ def _fit_jury(branch: Branch, spec: Jury, scored: Scored, rows: BoolArray, terms
     table = _table(branch, scored)
     labels = scored.labels[rows]
     if _refits(branch):
-        clipped = np.clip(table[rows], _CLIP, 1 - _CLIP)
-        fitted = fit_weights(np.log(clipped) - np.log1p(-clipped), labels, penalty=terms.penalty)
+        fitted = fit_weights(log_odds(table[rows]), labels, penalty=terms.penalty)
         whole = float(fitted.coefficients.sum())
         if not whole:
             raise ConfigError(

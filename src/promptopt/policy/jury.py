@@ -15,10 +15,10 @@ from pydantic import Field, model_validator
 
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
+from promptopt.policy.log_odds import log_odds, sigmoid
 from promptopt.policy.model import Clause
 from promptopt.policy.procedure import Answer, FloatArray, Procedure
 
-_CLIP = 1e-6
 _LEAST_SPREAD = 1e-6
 
 Given = TypeVar("Given")
@@ -55,12 +55,6 @@ class LogOddsScale(FrozenModel):
         return np.asarray((log_odds(scores) - self.centre) / self.spread)
 
 
-def log_odds(scores: FloatArray) -> FloatArray:
-    """Log-odds of probabilities, which are clipped to [1e-6, 1 - 1e-6]; NaN stays NaN."""
-    clipped = np.clip(np.asarray(scores, dtype=np.float64), _CLIP, 1 - _CLIP)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped))
-
-
 def pool(scores: Sequence[FloatArray], scales: Sequence[LogOddsScale]) -> FloatArray:
     """A logarithmic opinion pool with equal weights, each opinion on its own scale.
 
@@ -78,8 +72,7 @@ def pool(scores: Sequence[FloatArray], scales: Sequence[LogOddsScale]) -> FloatA
     total = np.zeros(np.shape(scores[0]))
     for member, scale in zip(scores, scales, strict=True):  # one at a time: the same sum whatever the batch
         total = total + scale.apply(member)
-    with np.errstate(invalid="ignore"):  # NaN is a value here, not an accident
-        return np.asarray(np.exp(-np.logaddexp(0.0, -total / len(scales))))
+    return sigmoid(total / len(scales))
 
 
 class Juror(FrozenModel):

@@ -15,10 +15,10 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 
 from promptopt.core.model import FrozenModel
+from promptopt.policy.log_odds import log_odds, sigmoid
 from promptopt.policy.model import Clause
 
 FloatArray = npt.NDArray[np.float64]
-_CLIP = 1e-6
 _EVEN = 0.5
 
 
@@ -55,8 +55,7 @@ class ClauseWeights(FrozenModel):
         total = np.full(len(table), self.intercept)
         for clause, feature in zip(clauses, clause_features(clauses, table).T, strict=True):
             total = total + self.weights[clause.id] * feature  # one at a time: the same sum in any company
-        with np.errstate(invalid="ignore"):  # NaN is a value here, not an accident
-            return np.asarray(np.exp(-np.logaddexp(0.0, -total)))
+        return sigmoid(total)
 
     def evened(self, answers: Mapping[str, float]) -> dict[str, float]:
         """The answers of one case moved so that each clause applies from a half on.
@@ -78,9 +77,8 @@ def clause_features(clauses: Sequence[Clause], table: FloatArray) -> FloatArray:
         Log-odds of *yes* for violating clauses and of *no* for permitting ones, of probabilities clipped to
         [1e-6, 1 - 1e-6]; the shape of the table.
     """
-    clipped = np.clip(np.asarray(table, dtype=np.float64), _CLIP, 1 - _CLIP)
     signs = np.array([1.0 if clause.is_violating else -1.0 for clause in clauses])
-    return np.asarray((np.log(clipped) - np.log1p(-clipped)) * signs)
+    return np.asarray(log_odds(table) * signs)
 
 
 def _evened(probability: float, threshold: float) -> float:
