@@ -7,6 +7,7 @@ import warnings
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from promptopt.core.candidate import Candidate
 from promptopt.errors import StudyMismatchError, UserError
@@ -84,6 +85,11 @@ def _kill_in_ask(study, monkeypatch, objectives=1):
     study.ask()
 
 
+def _kill_before_the_parameters(study, monkeypatch, objectives=1):
+    monkeypatch.setattr(study, "_write_parameters", _die)
+    study.ask()
+
+
 def _kill_between_suggestions(study, monkeypatch, objectives=1):
     suggest, left = optuna.Trial.suggest_categorical, iter(range(4))
 
@@ -126,6 +132,7 @@ def _die(*args, **kwargs):
 KILLS = [
     _kill_in_ask,
     _kill_between_suggestions,
+    _kill_before_the_parameters,
     _kill_after_ask,
     _kill_before_the_record,
     _kill_after_the_record,
@@ -151,7 +158,7 @@ def undisturbed(tmp_path_factory, make_space):
 def test_killed_studies_end_like_undisturbed_ones(open_study, undisturbed, objectives, order):
     """Every way of dying, before the first trial, between trials and twice in a row."""
     where = {"directions": ("maximize", "minimize")[:objectives]}
-    for between, kill in zip([0, 1, 1, 0, 2, 1], order, strict=True):
+    for between, kill in zip([0, 1, 1, 0, 0, 2, 1], order, strict=True):
         study = open_study(**where)
         _drive(study, len(study.records()) + between, objectives)
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
@@ -185,6 +192,21 @@ def test_records_come_back_whole(open_study):
     )
     study.tell(record)
     assert open_study().records() == [record]
+
+
+def test_optuna_reads_the_same_study(open_study, tmp_path):
+    """Whoever opens the database with Optuna finds what its own sampler would have written."""
+    study = open_study()
+    _drive(study, 5)
+    (stored,) = optuna.get_all_study_summaries(f"sqlite:///{tmp_path / 'study.db'}")
+    trials = optuna.load_study(study_name=stored.study_name, storage=f"sqlite:///{tmp_path / 'study.db'}").trials
+    assert [trial.number for trial in trials] == [record.number for record in study.records()]
+    for trial, record in zip(trials, study.records(), strict=True):
+        varied = {name: choice for name, choice in record.candidate.choices.items() if name in trial.params}
+        assert trial.params == varied
+        assert len(varied) >= 5
+        assert all(trial.params[name] in trial.distributions[name].choices for name in varied)
+        assert trial.state is (TrialState.COMPLETE if record.complete else TrialState.PRUNED)
 
 
 def test_another_identity_is_refused_and_named(open_study):

@@ -13,6 +13,7 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
+from optuna.distributions import distribution_to_json
 from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
@@ -109,6 +110,7 @@ class SweepStudy:
         self._open: dict[int, int] = {}
         self._storage, self._study = _open(name, url, directions)
         self._study_id = self._storage.get_study_id_from_name(name)
+        self._parameters = sa.Table("trial_params", sa.MetaData(), autoload_with=self._storage.engine)
         self._check_identity(name, identity)
         self._settle_abandoned()
         trials = self._study.get_trials(deepcopy=False)
@@ -142,13 +144,14 @@ class SweepStudy:
         if not self._records and not self._open:
             point = self._space.seed_point()
         asked = self._proposals.ask(len(self._records), point)
-        trial = self._storage.create_new_trial(self._study_id, template_trial=asked)
+        trial = self._storage.create_new_trial(self._study_id)
         if (number := self._storage.get_trial_number_from_id(trial)) != asked.number:
             raise UserError(
                 f"the study has a trial {number} that this sweep did not begin",
                 where=self._study.study_name,
                 remedy="run one sweep at a time in a study, and start this one again",
             )
+        self._write_parameters(trial, asked)
         self._open[number], self._begun = trial, number + 1
         return number, self._proposals.point_of(asked)
 
@@ -183,6 +186,22 @@ class SweepStudy:
         """Releases the database; SQLite then folds its write-ahead log into the file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
+
+    def _write_parameters(self, trial: int, asked: FrozenTrial) -> None:
+        """Writes a new trial's parameters as Optuna would, in one statement: Optuna looks up the trial, and the
+        parameter in earlier trials, for each of them."""
+        rows = [
+            {
+                "trial_id": trial,
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(asked.params[name]),
+                "distribution_json": distribution_to_json(distribution),
+            }
+            for name, distribution in asked.distributions.items()
+        ]
+        if rows:
+            with self._storage.engine.begin() as connection:
+                connection.execute(sa.insert(self._parameters), rows)
 
     def _finish(self, trial: int, record: TrialRecord) -> None:
         """Brings the stored trial to its end; does no harm to one that was brought there in part."""
