@@ -42,6 +42,9 @@ def sweep(overrides: Sequence[str], as_json: bool) -> None:
         print_outcome(outcome, summary, console())
 
 
+_LOW_RECALL = 0.2
+
+
 def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) -> None:
     """The seed prompt against the winner on the sealed test, what was paid, and where everything is."""
     seed, winner = summary.seed_prompt.reports[Split.TEST], summary.winner.reports[Split.TEST]
@@ -88,6 +91,12 @@ def _print_point(winner: Finalist, out: Console) -> None:
     elif not point.feasible:
         lacking = "its criterion" if certificate is None else "its certificate"
         out.print(f"The winner misses {lacking} on the calibration split: {escape(point.note)}.")
+    caught = winner.reports[Split.CALIBRATION].metrics["recall"].point
+    if caught < _LOW_RECALL:
+        out.print(
+            f"At its threshold the winner catches {caught:.0%} of the calibration split's violations, however well it "
+            "ranks; lower search.objective.precision_floor, or set search.operating_point.criterion=f1."
+        )
 
 
 def _print_costs(summary: SweepSummary, out: Console) -> None:
@@ -137,9 +146,9 @@ def _conclusion(summary: SweepSummary) -> str:
             "search.winner.seed_alpha=null takes the best whatever its lead."
         )
     if gap.low > 0:
-        return f"The winner is better than the seed prompt on the sealed test: {escape(size)}."
+        return f"The winner ranks the sealed test better than the seed prompt: {escape(size)}."
     if gap.high < 0:
-        return f"The winner is worse than the seed prompt on the sealed test: {escape(size)}. Do not deploy it."
+        return f"The winner ranks the sealed test worse than the seed prompt: {escape(size)}. Do not deploy it."
     return f"No significant difference on the sealed test: {escape(size)}. More test cases would tell."
 
 
