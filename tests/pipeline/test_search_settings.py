@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from promptopt.bundle.files import read_bundle
 from promptopt.bundle.runtime import BundleJudge
 from promptopt.commands.sweep import print_outcome
+from promptopt.core.case import Split
 from promptopt.engines.fake import FakeEngine
 from promptopt.pipeline.summary import read_summary
 
@@ -139,3 +141,20 @@ def test_a_seed_prompt_that_stays_is_exported_and_the_screen_says_why(sweep, tmp
     said = " ".join(screen.getvalue().split())
     assert "which chance explains: the seed prompt is exported" in said
     assert "search.winner.jury=3" in said
+
+
+@pytest.mark.parametrize("caught", [0.05, 0.5])
+def test_the_screen_names_a_threshold_that_catches_next_to_nothing(sweep, tmp_path, caught):
+    finished = sweep(tmp_path, "tracking=none", "search.budget.trials=1", "search.finalists=1")
+    winner = finished.outcome.comparison.winner
+    report = winner.reports[Split.CALIBRATION]
+    recall = report.metrics["recall"].model_copy(update={"point": caught})
+    report = report.model_copy(update={"metrics": {**report.metrics, "recall": recall}})
+    winner = replace(winner, reports={**winner.reports, Split.CALIBRATION: report})
+    outcome = replace(finished.outcome, comparison=replace(finished.outcome.comparison, winner=winner))
+    screen = io.StringIO()
+    print_outcome(outcome, read_summary(finished.folder), Console(file=screen, width=100))
+
+    said = " ".join(screen.getvalue().split())
+    assert ("catches 5% of the calibration split's violations" in said) == (caught < 0.2)
+    assert ("search.operating_point.criterion=f1" in said) == (caught < 0.2)
