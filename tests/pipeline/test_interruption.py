@@ -45,6 +45,11 @@ class ForkedSweep:
         return self._process.exitcode
 
 
+def _hear_ctrl_c():
+    """A shell's background jobs ignore Ctrl-C, and so would everything that tests in such a job start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_ten_kills_change_nothing(kill_resume, tmp_path, small_overrides, monkeypatch):
     monkeypatch.setattr(kill_resume, "random", SimpleNamespace(Random=Prompt))
@@ -64,7 +69,13 @@ def test_ten_kills_change_nothing(kill_resume, tmp_path, small_overrides, monkey
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(kill_resume, tmp_path, small_overrides):
     overrides = [*small_overrides, f"runs_dir={tmp_path}", "tracking=none", "search.budget.trials=60"]
     command = [sys.executable, "-m", "promptopt.cli", "sweep", "--json", *overrides]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 (the test has no threads)
+    )
     deadline = time.monotonic() + DEADLINE_SECONDS
     while kill_resume.count(tmp_path, "engine_calls") < 5 and time.monotonic() < deadline:
         time.sleep(0.01)
