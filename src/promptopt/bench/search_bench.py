@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from promptopt.bench.search_methods import make_method
+from promptopt.bench.search_methods import make_method, on_shape
 from promptopt.bench.search_tasks import OpenTask, TaskFile, open_task
 from promptopt.core.case import GoldenCase
 from promptopt.core.digest import digest_data
@@ -26,10 +26,13 @@ from promptopt.metrics.arrays import BoolArray, FloatArray, Measured
 from promptopt.metrics.calibration import fit_platt
 from promptopt.metrics.operating_point import choose_threshold, confusion
 from promptopt.metrics.ranking import average_precision
+from promptopt.policy.jury import JuryProcedure
+from promptopt.policy.procedure import Procedure
 from promptopt.scores.store import ScoreStore, Spent
 from promptopt.search.baselines.base import FoundProgram, Meter, SearchTask
 from promptopt.search.judging import StoredJudge
 from promptopt.search.openings import OpeningRecord
+from promptopt.search.weighing import is_unfitted, scores_to_compare, weigh
 
 CELLS = "cells"
 _SEARCH = {"objective", "racing", "sampler", "proposers", "demo_pool", "winner"}
@@ -50,7 +53,8 @@ class SearchCell(FrozenModel):
         seconds: Wall time of the search.
         engine_seconds: The part of it inside the engine.
         fresh: Judgements of the search that the shared score store did not hold; only these took time.
-        search_auprc: AUPRC on the search cases.
+        search_auprc: AUPRC on the search cases; where weights are fitted on them, of scores from the other folds, but
+            a jury's members' are fitted on all.
         auprc: AUPRC on the sealed test.
         precision: On the test, at the threshold fitted on the calibration cases.
         recall: Likewise.
@@ -118,9 +122,9 @@ def run_search_bench(plan: BenchPlan, tell: Callable[[str], None]) -> list[Searc
     cells: list[SearchCell] = []
     for name in plan.file.tasks:
         task = open_task(name, plan.file)
-        settings = _settings(task, plan.file)
+        settings = {m: _settings(_as_searched(task, m), plan.file) for m in plan.methods}
         paths = {(s, m): _path(plan.out, name, m, s) for s, m in itertools.product(plan.seeds, plan.methods)}
-        done = {key: cell for key, path in paths.items() if (cell := _read(path, settings)) is not None}
+        done = {key: cell for key, path in paths.items() if (cell := _read(path, settings[key[1]])) is not None}
         if missing := [key for key in paths if key not in done]:
             tell(f"{name}: {len(missing)} of {len(paths)} cells to run")
             with_engine = _Bench(task, plan, settings, tell)
@@ -135,7 +139,9 @@ def run_search_bench(plan: BenchPlan, tell: Callable[[str], None]) -> list[Searc
 class _Bench:
     """A task with its judge."""
 
-    def __init__(self, task: OpenTask, plan: BenchPlan, settings: str, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, task: OpenTask, plan: BenchPlan, settings: Mapping[str, str], tell: Callable[[str], None]
+    ) -> None:
         self._task, self._plan, self._settings, self._tell = task, plan, settings, tell
         config = task.config
         runs = Path(config.runs_dir)
@@ -149,14 +155,14 @@ class _Bench:
 
     def run(self, seed: int, method: str, path: Path) -> SearchCell:
         """Searches, measures on the test, and keeps the cell."""
-        task, file = self._task, self._plan.file
+        task, file = _as_searched(self._task, method), self._plan.file
         pool, cases = task.pool_and_cases(file.search_cases, seed)
         spent: list[Spent] = []
         judge = StoredJudge(self._engine, self._store, f"bench:{task.name}:{method}:{seed}", spent.append)
         meter = Meter(judge, self._engine, file.judgements)
         search = SearchTask(task.policy, task.config.space, task.maker(pool), pool, cases, meter, seed)
         began = time.perf_counter()
-        program = make_method(method, task.config.search).search(search)
+        program = make_method(on_shape(method)[0], task.config.search).search(search)
         seconds = time.perf_counter() - began
         cost = (seconds, sum(one.seconds for one in spent), sum(one.judgements for one in spent))
         cell = self._measure(program, judge, meter, cases, (method, seed), cost)
@@ -183,21 +189,26 @@ class _Bench:
         why, sweep = "end-to-end search benchmark", f"bench:{task.name}:{who[0]}:{who[1]}"
         self._openings.open(why=why, sweep=sweep, candidate=digest_data(digests), golden=task.golden.digest)
 
-        def scored(on: Sequence[GoldenCase]) -> tuple[BoolArray, FloatArray]:
-            scores = program.procedure.score(judge.answers(prompts, on).probabilities)
+        found_on = judge.answers(prompts, cases).probabilities if is_unfitted(program.procedure) else {}
+        procedure = program.procedure
+        if isinstance(procedure, Procedure):
+            procedure = weigh(procedure, found_on, cases)
+
+        def scored(on: Sequence[GoldenCase], by: Procedure | JuryProcedure) -> tuple[BoolArray, FloatArray]:
+            scores = scores_to_compare(by, judge.answers(prompts, on).probabilities, on)
             return np.array([case.is_violation for case in on], dtype=np.bool_), scores
 
-        labels, calibration = scored(task.calibration)
+        labels, calibration = scored(task.calibration, procedure)
         platt = fit_platt(labels, calibration)
         floor = task.config.search.objective.precision_floor
         point = choose_threshold(labels, platt.apply(calibration), "recall_at_precision", floor)
-        test_labels, test = scored(task.test)
+        test_labels, test = scored(task.test, procedure)
         found = confusion(test_labels, platt.apply(test), point.threshold)
         return SearchCell(
             task=task.name,
             method=who[0],
             seed=who[1],
-            settings=self._settings,
+            settings=self._settings[who[0]],
             prompts=digests,
             judgements=meter.spent,
             tokens=meter.tokens,
@@ -205,7 +216,7 @@ class _Bench:
             seconds=cost[0],
             engine_seconds=cost[1],
             fresh=cost[2],
-            search_auprc=average_precision(*scored(cases)),
+            search_auprc=average_precision(*scored(cases, program.procedure)),
             auprc=average_precision(test_labels, test),
             precision=found.precision,
             recall=found.recall,
@@ -216,6 +227,12 @@ class _Bench:
             labels=tuple(bool(label) for label in test_labels),
             scores=tuple(round(float(score), 7) for score in test),
         )
+
+
+def _as_searched(task: OpenTask, method: str) -> OpenTask:
+    """The task with the programs that a method works on."""
+    shape = on_shape(method)[1]
+    return task if shape is None else task.on_programs_of(shape)
 
 
 def _settings(task: OpenTask, file: TaskFile) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from promptopt.core.case import GoldenCase
 from promptopt.core.prompt import LoweredPrompt
 from promptopt.errors import ConfigError, UserError
+from promptopt.policy.procedure import Shape
 from promptopt.scores.store import Spent
 from promptopt.search.baselines.base import FoundProgram, Meter, SearchMethod, SearchTask
+from promptopt.search.baselines.random_search import RandomJury
 from promptopt.search.baselines.registry import BASELINES
 from promptopt.search.baselines.winner import found_program
 from promptopt.search.config import SearchConfig
@@ -24,7 +27,7 @@ from promptopt.search.winner import WinnerConfig
 
 OWN = "promptopt"
 OWN_JURY = "promptopt_jury"
-JURORS = 3
+LEAST_JURORS = 3
 
 
 class OwnSweep:
@@ -36,8 +39,9 @@ class OwnSweep:
     """
 
     def __init__(self, config: SearchConfig, jurors: int = 1) -> None:
-        self._config = config
-        self._winner = WinnerConfig(jury=jurors, seed_alpha=config.winner.seed_alpha)
+        self._config = config.model_copy(
+            update={"winner": WinnerConfig(jury=jurors, seed_alpha=config.winner.seed_alpha)}
+        )
         self.name = OWN if jurors == 1 else OWN_JURY
 
     def search(self, task: SearchTask) -> FoundProgram:
@@ -79,10 +83,10 @@ class OwnSweep:
     def _chosen(self, task: SearchTask, result: SweepResult) -> FoundProgram:
         """The winner; every score it takes to choose was paid for by the races."""
         programs = [task.maker.program(record.candidate) for record in result.ranked]
-        ranked = [(p, task.meter.scores(p.lower(), p.procedure, task.cases)) for p in programs]
+        ranked = [(p, task.meter.scores_to_compare(p, task.cases)) for p in programs]
         numbers = [record.number for record in result.ranked]
         seed_rank = numbers.index(result.seed.number) if result.seed.number in numbers else None
-        return found_program(task, ranked, seed_rank, self._config.objective, self._winner)
+        return found_program(task, ranked, seed_rank, self._config.objective, self._config.winner)
 
 
 def make_method(name: str, config: SearchConfig) -> SearchMethod:
@@ -91,10 +95,12 @@ def make_method(name: str, config: SearchConfig) -> SearchMethod:
     Raises:
         ConfigError: There is no such method.
     """
+    jurors = max(LEAST_JURORS, config.winner.jury)
     makers: Mapping[str, Callable[[], SearchMethod]] = {
         OWN: lambda: OwnSweep(config),
-        OWN_JURY: lambda: OwnSweep(config, JURORS),
         **BASELINES,
+        OWN_JURY: lambda: OwnSweep(config, jurors),
+        RandomJury.name: lambda: RandomJury(jurors),
     }
     if name not in makers:
         raise ConfigError(f"no search method {name!r}", where="--methods", remedy=f"choose from {', '.join(makers)}")
@@ -104,6 +110,25 @@ def make_method(name: str, config: SearchConfig) -> SearchMethod:
 def method_names() -> tuple[str, ...]:
     """All methods, the package's own ones first."""
     return (OWN, OWN_JURY, *BASELINES)
+
+
+def on_shape(name: str) -> tuple[str, Shape | None]:
+    """A method and the shape of the programs that it works on: ``miprov2@verbalized``; None for the task's own.
+
+    Raises:
+        ConfigError: There is no such method or shape.
+    """
+    method, _, shape = name.partition("@")
+    for found, known, what in ((method, method_names(), "search method"), (shape, ("", *get_args(Shape)), "shape")):
+        if found not in known:
+            remedy = f"choose from {', '.join(filter(None, known))}"
+            raise ConfigError(f"no {what} {found!r}", where="--methods", remedy=remedy)
+    return method, shape or None  # type: ignore[return-value]
+
+
+def is_own(name: str) -> bool:
+    """Whether a method is the package's own, on programs of whatever shape."""
+    return name.partition("@")[0] in (OWN, OWN_JURY)
 
 
 class _MeteredJudge:

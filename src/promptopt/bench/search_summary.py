@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from promptopt.bench.search_bench import SearchCell
-from promptopt.bench.search_methods import OWN, OWN_JURY
+from promptopt.bench.search_methods import OWN, is_own, on_shape
 from promptopt.core.model import FrozenModel
 from promptopt.metrics.arrays import FloatArray, Measured
 from promptopt.metrics.intervals import Interval
 from promptopt.metrics.ranking import average_precision
 
-_OWN = (OWN, OWN_JURY)
 _RESAMPLES = 1000
 _LEVEL = 0.95
 
@@ -78,9 +77,9 @@ def summarise_search(cells: Sequence[SearchCell]) -> SearchBenchSummary:
     for task in tasks:
         draws = {m: _draws([c for c in cells if (c.task, c.method) == (task, m)]) for m in methods}
         rows.extend(_row([c for c in cells if (c.task, c.method) == (task, m)], draws) for m in methods)
-    baselines = [row for row in rows if row.method not in _OWN]
+    baselines = [row for row in rows if not is_own(row.method)]
     best = {task: max((r.auprc.point for r in baselines if r.task == task), default=np.inf) for task in tasks}
-    own = [row for row in rows if row.method in _OWN]
+    own = [row for row in rows if is_own(row.method)]
     return SearchBenchSummary(
         rows=tuple(rows),
         overhead=_overhead(cells),
@@ -107,7 +106,7 @@ def _draws(cells: Sequence[SearchCell]) -> FloatArray:
 
 def _row(cells: Sequence[SearchCell], draws: Mapping[str, FloatArray]) -> MethodSummary:
     method = cells[0].method
-    own = {} if method in _OWN else {name: draws[name] for name in _OWN if name in draws}
+    own = {} if is_own(method) else {name: drawn for name, drawn in draws.items() if is_own(name)}
 
     def mean(name: str) -> float:
         return float(np.mean([getattr(cell, name) for cell in cells]))
@@ -139,6 +138,6 @@ def _interval(draws: FloatArray) -> Interval:
 
 
 def _overhead(cells: Sequence[SearchCell]) -> float:
-    own = [cell for cell in cells if cell.method == OWN and 2 * cell.fresh >= cell.judgements]
+    own = [cell for cell in cells if on_shape(cell.method)[0] == OWN and 2 * cell.fresh >= cell.judgements]
     wall = sum(cell.seconds for cell in own)
     return (wall - sum(cell.engine_seconds for cell in own)) / wall if wall else float("nan")

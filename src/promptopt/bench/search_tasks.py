@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -16,9 +16,11 @@ from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
 from promptopt.golden.sampling import sample_cases
 from promptopt.policy.model import Policy
+from promptopt.policy.procedure import Shape
 from promptopt.policy.reader import read_policy
 from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
+from promptopt.search.space import SearchSpace
 
 
 class TaskFile(FrozenModel):
@@ -60,6 +62,13 @@ class OpenTask:
     golden: GoldenSet
     calibration: tuple[GoldenCase, ...]
     test: tuple[GoldenCase, ...]
+
+    def on_programs_of(self, shape: Shape) -> OpenTask:
+        """The same task with programs of one shape, the seed prompt's among them."""
+        space = self.config.space
+        declared = {**dict(space), "shapes": (shape,), "seed": {**space.seed, "shape": shape}}
+        config = self.config.model_copy(update={"space": SearchSpace.model_validate(declared)})
+        return replace(self, config=config)
 
     def pool_and_cases(self, most: int, seed: int) -> tuple[tuple[GoldenCase, ...], tuple[GoldenCase, ...]]:
         """The demonstration pool of a seed, and the search cases that its candidates are scored on."""

@@ -210,6 +210,11 @@ class PromptBundle(FrozenModel):
             own = [next(rest) for _ in procedure.questions]
             if (procedure.shape == "reasoned") != any(prompt.rationale is not None for prompt in own):
                 raise ValueError("prompts ask for a rationale where the procedure is reasoned, and nowhere else")
+            if procedure.verbalizer is not None and len(own[0].labels) != len(procedure.verbalizer.weights):
+                raise ValueError(
+                    f"the prompt has {len(own[0].labels)} labels, the verbalizer weighs "
+                    f"{len(procedure.verbalizer.weights)}"
+                )
             if procedure.shape == "graded" and len(own[0].labels) != len(procedure.severities):
                 raise ValueError(
                     f"the prompt has {len(own[0].labels)} labels, the policy's severities are "

@@ -60,15 +60,14 @@ def bench_search(request: SearchBenchRequest, as_json: bool) -> None:
 
 def _search(request: SearchBenchRequest, tasks: Path, as_json: bool) -> None:
     from promptopt.bench.search_bench import BenchPlan, run_search_bench
-    from promptopt.bench.search_methods import method_names
+    from promptopt.bench.search_methods import method_names, on_shape
     from promptopt.bench.search_report import write_search_bench
     from promptopt.bench.search_summary import summarise_search
     from promptopt.bench.search_tasks import read_tasks
 
     methods = tuple(request.methods.split(",")) if request.methods else method_names()
-    if unknown := [name for name in methods if name not in method_names()]:
-        remedy = f"choose from {', '.join(method_names())}"
-        raise ConfigError(f"no search method {unknown[0]!r}", where="--methods", remedy=remedy)
+    for name in methods:
+        on_shape(name)
     out = request.out or Path("runs/bench-search-tasks")
     plan = BenchPlan(read_tasks(tasks), methods, tuple(range(request.seeds or 3)), out)
     shown_on = error_console()

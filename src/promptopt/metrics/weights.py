@@ -1,4 +1,4 @@
-"""Weights of several opinions: logistic regression whose coefficients have a sign that is known beforehand."""
+"""Weights of several opinions: a logistic regression, whose coefficients may have a sign that is known beforehand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Weights(NamedTuple):
     """A sum of log-odds that is itself log-odds of a violation.
 
     Attributes:
-        coefficients: Of the features; shape (features,), none negative.
+        coefficients: Of the features; shape (features,), none negative unless they were fitted with either sign.
         intercept: Added to their sum.
         rows: Cases that it was fitted on.
         positives: Violations among them.
@@ -53,8 +53,9 @@ def fit_weights(
     *,
     penalty: float = DEFAULT_PENALTY,
     multiplicity: Sequence[float] | FloatArray | None = None,
+    signed: bool = False,
 ) -> Weights:
-    """Logistic regression with an L2 penalty and no negative coefficient.
+    """Logistic regression with an L2 penalty and, unless it says otherwise, no negative coefficient.
 
     Minimises the cross-entropy plus ``penalty / 2`` times the squared coefficients of the standardised features, the
     intercept free (Hoerl and Kennard's ridge on the logistic loss; the constraint is that of non-negative stacking,
@@ -68,10 +69,11 @@ def fit_weights(
         labels: True for a violation; shape (cases,).
         penalty: Above 0; 1 is that of one observation of unit size for each coefficient.
         multiplicity: How often each case counts; shape (cases,); once by default.
+        signed: Whether coefficients may be negative, for features that may speak either way.
 
     Returns:
-        The weights on the scale of the features; a feature that never varies, or that would take a negative
-        coefficient, has 0.
+        The weights on the scale of the features; a feature that never varies has 0, and so has one that would take a
+        negative coefficient where none may.
 
     Raises:
         ConfigError: The penalty is not above 0, or fewer than 5 of either label are known in full.
@@ -104,10 +106,10 @@ def fit_weights(
         args=(z, y.astype(np.float64), counts, penalty),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0.0, None)] * z.shape[1] + [(None, None)],
+        bounds=[(None if signed else 0.0, None)] * z.shape[1] + [(None, None)],
         options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE, "gtol": _TOLERANCE},
     )
-    standard = np.where(varies & (found.x[:-1] > _NOTHING), found.x[:-1], 0.0)
+    standard = np.where(varies & (np.abs(found.x[:-1]) > _NOTHING), found.x[:-1], 0.0)
     coefficients = standard / np.where(varies, deviation, 1.0)
     intercept = float(found.x[-1] - np.sum(coefficients * mean))
     return Weights(coefficients, intercept, len(y), positives)

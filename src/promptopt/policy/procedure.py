@@ -29,6 +29,7 @@ from promptopt.policy.grading import (
 )
 from promptopt.policy.model import Action, Clause, Outcome, Policy, Rule
 from promptopt.policy.routing import every_assignment, first_match
+from promptopt.policy.verbalizer import Verbalizer, own_answer
 from promptopt.policy.weighing import ClauseWeights
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,7 +39,7 @@ _APPLIES = 0.5
 _ABSTAINED = 0.5
 _ROWS_AT_A_TIME = 256
 
-Shape = Literal["direct", "checklist", "graded", "reasoned"]
+Shape = Literal["direct", "verbalized", "checklist", "graded", "reasoned"]
 Aggregate = Literal["routing", "strongest", "noisy_or", "weighted"]
 GradeScore = Literal["violation", "expected_severity"]
 Answer = float | tuple[float, ...]
@@ -49,9 +50,9 @@ class Procedure(FrozenModel):
     """How the answers to a program's questions become one verdict.
 
     Attributes:
-        shape: ``direct`` asks one question; ``checklist`` asks one per clause; ``graded`` asks how severe a violation
-            is, with the rungs of the severity ladder as answers; ``reasoned`` asks what ``direct`` asks, after the
-            judge has written its reasons.
+        shape: ``direct`` asks one question; ``verbalized`` asks the same and reads the answer off a panel of words;
+            ``checklist`` asks one question per clause; ``graded`` asks how severe a violation is, with the rungs of the
+            severity ladder as answers; ``reasoned`` asks what ``direct`` asks, after the judge has written its reasons.
         clauses: The policy's clauses, for citing and routing.
         precedence: Violating clauses, the one to cite first.
         routing: The policy's rules, first match wins.
@@ -65,6 +66,7 @@ class Procedure(FrozenModel):
             ``expected_severity`` is the mean severity as a share of the highest, which puts the severe before the
             likely.
         weights: Of a weighted checklist, which is scored as by ``noisy_or`` until it has some.
+        verbalizer: Of a verbalized question, which is scored as a direct one until it has one.
     """
 
     shape: Shape
@@ -74,6 +76,7 @@ class Procedure(FrozenModel):
     aggregate: Aggregate = "routing"
     grade_score: GradeScore = "violation"
     weights: ClauseWeights | None = None
+    verbalizer: Verbalizer | None = None
 
     @classmethod
     def of(
@@ -105,18 +108,25 @@ class Procedure(FrozenModel):
 
     @model_serializer(mode="wrap")
     def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A procedure that grades and weighs nothing is written as it was before there were grades and weights."""
+        """A procedure without grades, weights and words is written as it was before there were any."""
         data: dict[str, Any] = serialise(self)
         if self.grade_score == "violation":
             data.pop("grade_score", None)
-        if self.weights is None:
-            data.pop("weights", None)
+        for name in ("weights", "verbalizer"):
+            if getattr(self, name) is None:
+                data.pop(name, None)
         return data
 
     @model_validator(mode="after")
     def _enumerable(self) -> Self:
         if self.shape == "checklist" and len(self.clauses) > MAX_CHECKLIST_CLAUSES:
             raise ValueError(f"a checklist takes at most {MAX_CHECKLIST_CLAUSES} clauses, not {len(self.clauses)}")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_its_words(self) -> Self:
+        if self.verbalizer is not None and self.shape != "verbalized":
+            raise ValueError(f"only the verbalized shape has a verbalizer, not the {self.shape} one")
         return self
 
     @model_validator(mode="after")
@@ -142,6 +152,13 @@ class Procedure(FrozenModel):
         return (self,)
 
     @property
+    def is_unfitted(self) -> bool:
+        """Whether weights are still to be fitted: of a checklist's clauses, or of a panel's words."""
+        if self.shape == "verbalized":
+            return self.verbalizer is None
+        return self.shape == "checklist" and self.aggregate == "weighted" and self.weights is None
+
+    @property
     def severities(self) -> tuple[int, ...]:
         """The rungs of the severity ladder, rising from 0."""
         return rungs(self.clauses)
@@ -151,7 +168,7 @@ class Procedure(FrozenModel):
 
         Args:
             answers: Question name to the probabilities of *yes*, float64 of shape (cases,), or of the severities,
-                (cases, rungs), the severest first; NaN where unjudged.
+                (cases, rungs), the severest first, or of a panel's words, (cases, words); NaN where unjudged.
 
         Returns:
             float64 of shape (cases,), in [0, 1]; NaN for a case with any unjudged answer.
@@ -161,6 +178,9 @@ class Procedure(FrozenModel):
             if self.grade_score == "violation":
                 return violation_probability(grades)
             return expected_severity(grades, self.severities) / MAX_SEVERITY
+        if self.shape == "verbalized":
+            words = np.asarray(answers[DIRECT_QUESTION], dtype=np.float64)
+            return own_answer(words) if self.verbalizer is None else self.verbalizer.score(words)
         table = np.stack([np.asarray(answers[q], dtype=np.float64) for q in self.questions], axis=1)
         if self.shape != "checklist":
             return np.asarray(table[:, 0])

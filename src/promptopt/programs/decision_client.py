@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -20,13 +21,27 @@ from promptopt.errors import PromptoptError
 from promptopt.policy.asking import NO_SCORES, answer
 from promptopt.policy.grading import distribution
 from promptopt.policy.procedure import Answer
+from promptopt.policy.verbalizer import own_answer
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
 
-_DROPPED: ContextVar[list[int] | None] = ContextVar("dropped_tokens", default=None)
+_MEASURED: ContextVar[list[Measured] | None] = ContextVar("measured", default=None)
 
 
 Evidence = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an answer in DSPy's protocol has no place for.
+
+    Attributes:
+        answer: Everything that was measured, of a panel the probabilities of all its words.
+        dropped_tokens: How many case tokens the judge did not read.
+    """
+
+    answer: Answer
+    dropped_tokens: int
 
 
 class NotJudgedError(PromptoptError):
@@ -34,17 +49,14 @@ class NotJudgedError(PromptoptError):
 
 
 @contextmanager
-def record_dropped_tokens() -> Iterator[list[int]]:
-    """Collects, for the requests made in this context, how many case tokens the judge did not read.
-
-    DSPy's protocol has no place for it in an answer.
-    """
-    dropped: list[int] = []
-    token = _DROPPED.set(dropped)
+def record_measured() -> Iterator[list[Measured]]:
+    """Collects what is measured for the requests made in this context, in order."""
+    measured: list[Measured] = []
+    token = _MEASURED.set(measured)
     try:
-        yield dropped
+        yield measured
     finally:
-        _DROPPED.reset(token)
+        _MEASURED.reset(token)
 
 
 def evidence_of(answer: Answer, layout: PromptFormat) -> Evidence:
@@ -55,8 +67,11 @@ def evidence_of(answer: Answer, layout: PromptFormat) -> Evidence:
         layout: Says whether the question is graded.
 
     Returns:
-        ``{"noul": probability of yes}``; of a graded question, the rungs' probabilities by their number from below.
+        ``{"noul": probability of yes}``, of a panel that of its first word against its second; of a graded question,
+        the rungs' probabilities by their number from below.
     """
+    if layout.panel:
+        return {"noul": float(own_answer(np.array([answer]))[0])}
     if not layout.ladder:
         return {"noul": answer}
     (grades,) = distribution(np.array([answer])).tolist()
@@ -64,7 +79,7 @@ def evidence_of(answer: Answer, layout: PromptFormat) -> Evidence:
 
 
 def answer_of(decision: Any) -> Answer:
-    """The answer that a predictor's decision was made from; the inverse of :func:`evidence_of`."""
+    """The answer that a predictor's decision was made from; the inverse of :func:`evidence_of`, but for panels."""
     if isinstance(decision, Noul):
         return float(decision.probability)
     grades = decision.probabilities
@@ -113,9 +128,10 @@ class DecisionClient:
             answers = answer([prompt], [inputs["text"]], self._engine)
         if np.isnan(answers.probabilities[prompt.question]).any():
             raise NotJudgedError(answers.unjudged.get(0, NO_SCORES))
-        if (dropped := _DROPPED.get()) is not None:
-            dropped.append(answers.dropped_tokens.get(0, 0))
-        return dict.fromkeys(questions, evidence_of(answers.of_case(0)[prompt.question], self._layout))
+        said = answers.of_case(0)[prompt.question]
+        if (measured := _MEASURED.get()) is not None:
+            measured.append(Measured(said, answers.dropped_tokens.get(0, 0)))
+        return dict.fromkeys(questions, evidence_of(said, self._layout))
 
     async def acall(self, state: Mapping[str, Any], questions: Mapping[str, Any]) -> dict[str, Evidence]:
         """As :meth:`__call__`: the engine computes in this process, so there is nothing to wait for."""

@@ -25,8 +25,9 @@ from promptopt.errors import UserError
 from promptopt.policy.grading import SEVERITY_QUESTION, ladder_of, severity_question
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import DIRECT_QUESTION, Answer, Procedure
+from promptopt.policy.verbalizer import PANEL
 from promptopt.programs.batch import CaseInProgress, ask
-from promptopt.programs.decision_client import DecisionClient, NotJudgedError, answer_of, record_dropped_tokens
+from promptopt.programs.decision_client import DecisionClient, NotJudgedError, answer_of, record_measured
 from promptopt.programs.lowering import Demonstration, lower
 from promptopt.programs.prompt_format import PromptFormat
 
@@ -129,7 +130,8 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
             A ``dspy.Prediction`` with ``verdict``, ``probability`` (None when unjudged) and ``answers``.
         """
         answers: dict[str, Answer] = {}
-        with record_dropped_tokens() as dropped:
+        shortened = False
+        with record_measured() as measured:
             while isinstance(move := self.step(answers), Ask):
                 for name in move.predictors:
                     item = self.policy.reading(name).of(text)
@@ -139,13 +141,14 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
                     try:
                         if item.fault is not None:
                             raise NotJudgedError(item.fault)
-                        dropped.append(len(item.shortened))
+                        shortened |= bool(item.shortened)
                         answer = self.ask[name](text=item.text, question=self.question(name)).answer
                     except NotJudgedError as cause:
                         verdict = Verdict.unjudged(str(cause))
                         return dspy.Prediction(verdict=verdict, probability=None, answers=answers)
-                    answers[name] = answer_of(answer)
-        verdict = move.model_copy(update={"truncated": any(dropped)})
+                    answers[name] = measured[-1].answer if self.layout.panel and measured else answer_of(answer)
+        truncated = shortened or any(one.dropped_tokens for one in measured)
+        verdict = move.model_copy(update={"truncated": truncated})
         return dspy.Prediction(verdict=verdict, probability=verdict.probability, answers=answers)
 
     def judge(self, cases: Sequence[Case], engine: JudgeEngine, *, rationales: bool = False) -> list[Verdict]:
@@ -213,16 +216,23 @@ class JudgementProgram(dspy.Module):  # type: ignore[misc]
 
 
 def _fitting(layout: PromptFormat, procedure: Procedure) -> PromptFormat:
-    """The layout with what the shape needs: words for the severities that it grades by, rationales where it reasons.
+    """The layout with what the shape needs: words for the severities that it grades by, a panel, rationales.
 
     Raises:
-        UserError: The layout has words for other severities, or rationales that the shape does not ask for.
+        UserError: The layout has words for other severities, or a panel or rationales that the shape does not ask for.
     """
     if procedure.shape == "reasoned" and layout.rationale is None:
         layout = layout.model_copy(update={"rationale": RationaleSettings()})
     if (layout.rationale is not None) != (procedure.shape == "reasoned"):
         raise UserError(
             f"the layout asks for rationales, the {procedure.shape} shape for none",
+            remedy="give it the layout of a program of this shape",
+        )
+    if procedure.shape == "verbalized" and not layout.panel:
+        layout = layout.model_copy(update={"panel": PANEL})
+    if bool(layout.panel) != (procedure.shape == "verbalized"):
+        raise UserError(
+            f"the layout has a panel of words, the {procedure.shape} shape reads none",
             remedy="give it the layout of a program of this shape",
         )
     wanted = procedure.severities if procedure.shape == "graded" else ()

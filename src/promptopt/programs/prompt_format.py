@@ -9,6 +9,7 @@ from pydantic import model_validator
 from promptopt.core.model import FrozenModel
 from promptopt.core.rationale import RationaleSettings
 from promptopt.policy.grading import Ladder
+from promptopt.policy.verbalizer import panel_of
 from promptopt.policy.wording import either
 
 Quoting = Literal["plain", "quotes", "fence", "tags"]
@@ -37,6 +38,8 @@ class PromptFormat(FrozenModel):
             ``question_twice`` on both sides. Only ``item_first`` lets a checklist share the item's computation.
         ladder: Severities and their words, from 0 upwards, of a program that grades; its answers are these words
             instead of ``yes`` and ``no``. Empty for all other programs.
+        panel: Words that are read besides the answers, of a program that is verbalized; empty for all others. The judge
+            is not told of them.
         rationale: How the judge writes its reasons before it answers; None where it answers at once.
     """
 
@@ -45,6 +48,7 @@ class PromptFormat(FrozenModel):
     quoting: Quoting = "quotes"
     placement: Placement = "item_first"
     ladder: Ladder = ()
+    panel: tuple[str, ...] = ()
     rationale: RationaleSettings | None = None
 
     @model_validator(mode="after")
@@ -54,12 +58,16 @@ class PromptFormat(FrozenModel):
         words = [word for _, word in self.ladder]
         if self.ladder and (len(set(words)) < max(2, len(words)) or not all(word.strip() for word in words)):
             raise ValueError(f"the words of the severities must differ and not be blank, found {words}")
+        if self.panel and (self.ladder or not all(word.strip() for word in self.panel)):
+            raise ValueError(f"a panel goes with two answers and has no blank word, found {list(self.panel)}")
         return self
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The closed answers, the one that affirms most first."""
-        return tuple(word for _, word in reversed(self.ladder)) or (self.yes, self.no)
+        if self.ladder:
+            return tuple(word for _, word in reversed(self.ladder))
+        return panel_of(self.yes, self.no, self.panel)
 
     def asked(self, question: str) -> str:
         """The question with the answers to choose from."""

@@ -118,6 +118,12 @@ class CandidateMaker:
         return self._questions[candidate.choices["shape"]] * int(candidate.choices.get("rationale_samples", 1))  # type: ignore[index]
 
     @property
+    def fits_weights(self) -> bool:
+        """Whether the space has programs whose weights are fitted on search cases."""
+        space = self._space
+        return "verbalized" in space.shapes or ("checklist" in space.shapes and "weighted" in space.aggregates)
+
+    @property
     def most_questions(self) -> int:
         """How many judgements the dearest program of the space asks for about each case."""
         samples = max(self._space.rationale.samples)
@@ -183,7 +189,8 @@ class CandidateMaker:
         """The keys of a layout that hold these answer words."""
         if _graded(choices):
             return {"ladder": ladder_of(self._policy.clauses, words)}
-        return dict(zip(("yes", "no"), words, strict=True))
+        panel = self._space.panel.words if choices["shape"] == "verbalized" else ()
+        return {**dict(zip(("yes", "no"), words, strict=True)), "panel": panel}
 
     def _rationale(self, choices: Mapping[str, Choice]) -> RationaleSettings | None:
         if choices["shape"] != "reasoned":

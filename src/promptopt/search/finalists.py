@@ -210,7 +210,7 @@ class FinalRound:
         programs = [self._maker.program(member.record.candidate) for member in members]
         for program, member in zip(programs, members, strict=True):
             if isinstance(member.procedure, Procedure):
-                program.procedure = member.procedure  # with the weights of its clauses, where it has some
+                program.procedure = member.procedure  # with its weights, where it has some
         jury = PromptJury(programs, [LogOddsScale.of(member.search.scores) for member in members])
         search = self._evaluator.evaluate(jury.lower(), jury.procedure, self._search_cases)
         values = search.measured.values(self._config.objective)

@@ -37,7 +37,7 @@ from promptopt.search.paired_auprc import PairedAuprc, Standing
 from promptopt.search.race_blocks import RaceCases, race_blocks
 
 DropReason = Literal["test", "budget", "max_survivors", "unmeasured"]
-_FINALISTS = 2
+FINALISTS = 2
 _BISECTIONS = 40
 
 
@@ -59,7 +59,7 @@ class LockstepConfig(FrozenModel):
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0)
     min_positives: int = Field(default=20, ge=2)
     budget: float = Field(default=0.1, gt=0.0, le=1.0)
-    max_survivors: int | None = Field(default=None, ge=_FINALISTS)
+    max_survivors: int | None = Field(default=None, ge=FINALISTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +114,13 @@ class LockstepRacer:
         costs: Judgements that a candidate needs per case; 1 where it is not named, 0 for one judged before.
         secondary: What a candidate's other objectives are worth, all of one length, larger being better; nobody has
             any where None.
+        kept: A candidate that stays to the last case whatever it scores, because it has to be judged in full anyway; it
+            takes the place of a finalist. None where nobody does.
+        finalists: So many candidates stay to the last case whatever the budget, unless tests drop them.
 
     Raises:
         ConfigError: A label has no case, or the budget does not carry the first block and two finalists.
-        ValueError: No candidate, or one name twice.
+        ValueError: No candidate, or one name twice, or nobody has the name that is kept.
 
     Attributes:
         blocks: Rows of the cases, block by block; fixed from the start.
@@ -138,9 +141,15 @@ class LockstepRacer:
         seed: int = 0,
         costs: Mapping[str, int] | None = None,
         secondary: Mapping[str, Sequence[float]] | None = None,
+        kept: str | None = None,
+        finalists: int = FINALISTS,
     ) -> None:
         if not candidates or len(set(candidates)) < len(candidates):
             raise ValueError("a race needs candidates with distinct names")
+        if kept is not None and kept not in candidates:
+            raise ValueError(f"{kept!r} is to be kept and is no candidate")
+        self._kept = kept
+        self._finalists = max(FINALISTS, finalists)
         self._labels = np.asarray(cases.labels, dtype=np.bool_)
         self._totals = int(self._labels.sum()), int((~self._labels).sum())
         self._config = config
@@ -168,7 +177,7 @@ class LockstepRacer:
         """
         if self._pending:
             raise RuntimeError("the last block's scores are still missing: call drop() first")
-        if self._done == len(self.blocks) or (self._done and len(self.alive) < _FINALISTS):
+        if self._done == len(self.blocks) or (self._done and len(self.alive) < FINALISTS):
             return None
         block = RaceBlock(self._done, self.blocks[self._done], self.alive)
         self.spent += self._cost(self.alive) * len(block.rows)
@@ -205,7 +214,8 @@ class LockstepRacer:
                 for name, rival in rivals.items()
                 if rival is not None
             }
-            self._leave([name for name, p in tests.items() if p <= self.level], "test", tests, rivals)
+            worse = [name for name, p in tests.items() if p <= self.level and name != self._kept]
+            self._leave(worse, "test", tests, rivals)
         if self._done < len(self.blocks):
             self._narrow()
         return tuple(self.drops[before:])
@@ -234,12 +244,12 @@ class LockstepRacer:
 
     def _check_budget(self) -> None:
         first = len(self.blocks[0])
-        dearest = sum(sorted(self._costs.values())[-_FINALISTS:])
+        dearest = sum(sorted(self._costs.values())[-self._finalists :])
         look, final = sum(self._costs.values()) * first, dearest * (len(self._labels) - first)
         if look + final > self.allowance:
             raise ConfigError(
                 f"a budget of {self.allowance:,} judgements does not carry one look at {len(self._costs)} candidates "
-                f"({look:,}) and the rest of the cases for two of them ({final:,})",
+                f"({look:,}) and the rest of the cases for {self._finalists} of them ({final:,})",
                 where="lockstep.budget",
                 remedy="raise the budget, or lower first_block",
             )
@@ -249,13 +259,13 @@ class LockstepRacer:
 
     def _narrow(self) -> None:
         """Keeps the best that can be afforded, the field shrinking evenly from block to block."""
-        if len(self.alive) <= _FINALISTS:
+        if len(self.alive) <= self._finalists:
             return
         last = self._done == len(self.blocks) - 1
         room = self._affordable()
         kept: list[str] = []
         for name in self._promising():
-            if len(kept) < _FINALISTS or self._cost(kept) + self._costs[name] <= room:
+            if len(kept) < self._finalists or self._cost(kept) + self._costs[name] <= room:
                 kept.append(name)
         self._leave([name for name in self.alive if name not in kept], "budget")
         most = self._config.max_survivors
@@ -266,7 +276,7 @@ class LockstepRacer:
     def _affordable(self) -> float:
         """Judgements per case that the next block may cost."""
         cost, left = self._cost(self.alive), self.allowance - self.spent
-        least = sum(sorted(self._costs[name] for name in self.alive)[-_FINALISTS:])
+        least = sum(sorted(self._costs[name] for name in self.alive)[-self._finalists :])
         sizes = [len(block) for block in self.blocks[self._done :]]
 
         def price(shrink: float) -> float:
@@ -281,7 +291,8 @@ class LockstepRacer:
         return max(least, cost * low)
 
     def _promising(self) -> list[str]:
-        """The field in the order in which it is kept: the leader, then by AUPRC, steadied by AUROC while cases are few.
+        """The field in the order in which it is kept: the leader, who is kept anyway, then by AUPRC, steadied by AUROC
+        while cases are few.
 
         Both are standardised over the field. AUROC goes with AUPRC and varies less from few cases; its weight falls
         to nothing as the race nears the last case.
@@ -293,7 +304,7 @@ class LockstepRacer:
         merit = standard[:, 0] + (1 - len(self.rows) / len(self._labels)) * standard[:, 1]
         # whom nobody seems to dominate, the leader among them, goes first
         merit[[i for i, name in enumerate(self.alive) if self._rival(name) is None]] += 1 / np.finfo(np.float64).eps
-        merit[self.alive.index(self._leader)] = np.inf
+        merit[[i for i, name in enumerate(self.alive) if name in (self._leader, self._kept)]] = np.inf
         return [self.alive[i] for i in np.argsort(-merit, kind="stable")]
 
     def _leave(

@@ -22,7 +22,7 @@ from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import AnsweringJudge
-from promptopt.search.lockstep import LockstepConfig, LockstepRacer
+from promptopt.search.lockstep import FINALISTS, LockstepConfig, LockstepRacer
 from promptopt.search.proposers.base import History, Incumbent, Proposal, Proposer, Tried
 from promptopt.search.race_blocks import RaceCases, race_blocks
 from promptopt.search.study import SweepStudy, TrialRecord
@@ -37,7 +37,7 @@ from promptopt.search.sweep import (
 from promptopt.search.trials import trial_record
 from promptopt.search.weighing import is_unfitted, scores_to_compare
 
-_FINALISTS = 2
+_CASES_TO_FIT_ON = 40  # weights from fewer cases say next to nothing about those from all
 SAMPLER = "tpe"
 
 
@@ -98,10 +98,14 @@ class LockstepSweep:
         self._config = config
         self._rule = config.racing.lockstep
         self._seed = seed
+        self._finalists = max(FINALISTS, config.winner.jury)  # a jury takes members that are judged in full
         self._proposers = proposers
         self._constraints = constraints or (lambda _: {})
         self._race_cases = RaceCases.of(cases)
         self.cases = tuple(cases)
+        if maker.fits_weights:
+            least = max(self._rule.first_block, min(_CASES_TO_FIT_ON, len(self.cases) // 2))
+            self._rule = self._rule.model_copy(update={"first_block": least})
         rows = race_blocks(self._race_cases, self._rule.first_block, self._rule.growth, seed)
         self.blocks = [tuple(self.cases[row] for row in block) for block in rows]
 
@@ -155,7 +159,7 @@ class LockstepSweep:
         left = self._judgements_left(distinct)
         if left is not None:
             dearest, first = self._maker.most_questions, len(self.blocks[0])
-            final = min(size, _FINALISTS) * dearest * (len(self.cases) - first)
+            final = min(size, self._finalists) * dearest * (len(self.cases) - first)
             size = min(size, (left - final) // (dearest * first))
         return size
 
@@ -252,6 +256,7 @@ class LockstepSweep:
         watcher: SweepWatcher,
     ) -> LockstepRacer:
         everyone = {**incumbents, **field}
+        seed_prompt = next((name for name, entrant in field.items() if entrant.number == 0), None)
         racer = LockstepRacer(
             list(everyone),
             self._race_cases,
@@ -259,6 +264,8 @@ class LockstepSweep:
             self._seed,
             costs={name: judgements_per_case(e.prompts) if name in field else 0 for name, e in everyone.items()},
             secondary={name: self._secondary(entrant) for name, entrant in everyone.items()},
+            kept=seed_prompt,  # the winner is compared with it, on every search case
+            finalists=self._finalists,
         )
         while (block := racer.next_block()) is not None:
             watcher.race_block(race, len(block.candidates), len(racer.rows), len(self.cases))
@@ -273,12 +280,12 @@ class LockstepSweep:
         return racer
 
     def _config_of_race(self, field: Mapping[str, Entrant], records: Sequence[TrialRecord]) -> LockstepConfig:
-        """The rule with the share of this field's grid that the race may spend: what is configured, what two finalists
+        """The rule with the share of this field's grid that the race may spend: what is configured, what the finalists
         need where that is more, and never more than is left."""
         costs = sorted((judgements_per_case(entrant.prompts) for entrant in field.values()), reverse=True)
         first, cases = len(self.blocks[0]), len(self.cases)
         grid = sum(costs) * cases
-        needed = sum(costs) * first + sum(costs[:_FINALISTS]) * (cases - first)
+        needed = sum(costs) * first + sum(costs[: self._finalists]) * (cases - first)
         allowance = max(self._rule.budget * grid, needed)
         left = self._judgements_left([record for record in records if record.repeats is None])
         if left is not None:

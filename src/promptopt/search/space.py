@@ -17,6 +17,7 @@ from promptopt.errors import ConfigError
 from promptopt.policy.grading import MAX_SEVERITY, SEVERITY_WORDS
 from promptopt.policy.procedure import Aggregate, GradeScore, Shape
 from promptopt.policy.rendering import ClauseOrder, ClauseSubset, ExceptionPlace, Rendering, lists_clauses
+from promptopt.policy.verbalizer import PANEL
 from promptopt.programs.prompt_format import Placement, PromptFormat, Quoting
 from promptopt.search.dimensions import find_dimension
 from promptopt.search.dimensions.base import PromptDraft
@@ -106,6 +107,22 @@ class RationaleSpace(FrozenModel):
     seed: int = 0
 
 
+class PanelSpace(FrozenModel):
+    """What a judge of the verbalized shape is read by.
+
+    Attributes:
+        words: Besides the two answers; the first token of each is what is read, as far as it tells them apart.
+    """
+
+    words: tuple[str, ...] = Field(default=PANEL, min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({word.strip() for word in self.words} - {""}) < len(self.words):
+            raise ValueError(f"the words of a panel must differ and not be blank, found {list(self.words)}")
+        return self
+
+
 class SearchSpace(FrozenModel):
     """The dimensions of a sweep; each lists the choices that may be tried.
 
@@ -113,6 +130,7 @@ class SearchSpace(FrozenModel):
         shapes: Program shapes.
         aggregates: How a checklist's answers are combined.
         grade_scores: What a graded answer is worth.
+        panel: What a judge of the verbalized shape is read by.
         rationale: What a judge of the reasoned shape writes before it answers.
         policies: Policy renderings.
         clause_subsets: Which violating clauses a rendering lists.
@@ -131,6 +149,7 @@ class SearchSpace(FrozenModel):
     shapes: tuple[Shape, ...] = ("direct",)
     aggregates: tuple[Aggregate, ...] = ("routing",)
     grade_scores: tuple[GradeScore, ...] = ("violation",)
+    panel: PanelSpace = PanelSpace()
     rationale: RationaleSpace = RationaleSpace()
     policies: tuple[Rendering, ...] = ("summary",)
     clause_subsets: tuple[ClauseSubset, ...] = ("all",)
@@ -162,6 +181,8 @@ class SearchSpace(FrozenModel):
         data = self.model_dump(mode="json")
         if "reasoned" not in self.shapes:
             del data["rationale"]
+        if "verbalized" not in self.shapes:
+            del data["panel"]
         if "graded" not in self.shapes:
             del data["grade_scores"]
             for words in data["label_words"].values():

@@ -1,4 +1,4 @@
-"""Fits the weights and thresholds of a checklist's clauses on search cases, from scores that were paid for.
+"""Fits the weights of a checklist's clauses, or of a panel's words, on search cases, from scores that were paid for.
 
 They are part of a candidate's procedure, as its prompt is, so that they may rest on the search split and on no other.
 A candidate is compared with others by scores that its weights were not fitted on, or it would win by its many numbers.
@@ -19,10 +19,12 @@ from promptopt.metrics.weights import DEFAULT_PENALTY, fit_weights
 from promptopt.metrics.youden import best_youden
 from promptopt.policy.jury import JuryProcedure
 from promptopt.policy.model import Clause
-from promptopt.policy.procedure import Procedure
+from promptopt.policy.procedure import DIRECT_QUESTION, Procedure
+from promptopt.policy.verbalizer import Verbalizer, word_features
 from promptopt.policy.weighing import ClauseWeights, clause_features
 
 FOLDS: Final = 5
+PANEL_PENALTY: Final = 5.0  # fifty words on a hundred cases; docs/design/verbalizer.md has the others that were tried
 _LEAST, _MOST = 0.001, 0.999
 _TELLING = 0.2  # Youden's J below which a judge cannot tell where a clause applies, and a half is as good as any
 
@@ -31,28 +33,38 @@ def weigh(
     procedure: Procedure,
     answers: Mapping[str, FloatArray],
     cases: Sequence[GoldenCase],
-    penalty: float = DEFAULT_PENALTY,
+    penalty: float | None = None,
 ) -> Procedure:
     """The procedure with the weights and thresholds that suit some search cases.
 
     Args:
-        procedure: A weighted checklist.
-        answers: Clause id to probabilities of *yes*, (cases,), NaN where unjudged.
+        procedure: A weighted checklist, or a verbalized question.
+        answers: Question name to probabilities of *yes*, (cases,), or of the panel's words, (cases, words); NaN where
+            unjudged.
         cases: The cases; search cases only.
-        penalty: As in :func:`promptopt.metrics.weights.fit_weights`.
+        penalty: As in :func:`promptopt.metrics.weights.fit_weights`; by default that of the shape.
 
     Returns:
         The procedure with its weights; as it was where it has no weights to fit, or where fewer than 5 violations or
         allowed cases are judged in full.
     """
-    labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
-    if not is_unfitted(procedure) or not _enough(labels, answers, procedure):
+    if not is_unfitted(procedure):
         return procedure
-    table = _table(procedure, answers)
-    fitted = fit_weights(clause_features(procedure.clauses, table), labels, penalty=penalty)
+    labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
+    features = _features(procedure, answers)
+    judged = ~np.isnan(features).any(axis=1)
+    if min(int((labels & judged).sum()), int((~labels & judged).sum())) < MIN_PER_CLASS:
+        return procedure
+    signed = procedure.shape == "verbalized"
+    default = PANEL_PENALTY if signed else DEFAULT_PENALTY
+    fitted = fit_weights(features, labels, penalty=default if penalty is None else penalty, signed=signed)
+    coefficients = [float(weight) for weight in fitted.coefficients]
+    if signed:
+        verbalizer = Verbalizer(intercept=fitted.intercept, weights=tuple(coefficients))
+        return Procedure.model_validate({**dict(procedure), "verbalizer": verbalizer})
     weights = ClauseWeights(
         intercept=fitted.intercept,
-        weights={c.id: float(w) for c, w in zip(procedure.clauses, fitted.coefficients, strict=True)},
+        weights={clause.id: weight for clause, weight in zip(procedure.clauses, coefficients, strict=True)},
         thresholds=_thresholds(procedure, answers, cases),
     )
     return Procedure.model_validate({**dict(procedure), "weights": weights})
@@ -60,7 +72,7 @@ def weigh(
 
 def is_unfitted(procedure: Procedure | JuryProcedure) -> bool:
     """Whether a procedure has weights to be fitted."""
-    return isinstance(procedure, Procedure) and procedure.aggregate == "weighted" and procedure.weights is None
+    return isinstance(procedure, Procedure) and procedure.is_unfitted
 
 
 def scores_to_compare(
@@ -80,7 +92,7 @@ def scores_to_compare(
     if not isinstance(procedure, Procedure) or not is_unfitted(procedure):
         return procedure.score(answers)
     if any(case.split is not Split.SEARCH for case in cases):
-        return procedure.score(answers)  # a checklist that could not be fitted must not learn from other splits
+        return procedure.score(answers)  # what could not be fitted must not learn from other splits
     scores = np.full(len(cases), np.nan)
     folds = np.array([int(digest_text(case.group)[:8], 16) % FOLDS for case in cases], dtype=np.int64)
     for fold in range(FOLDS):
@@ -121,10 +133,9 @@ def _without(clause: Clause, procedure: Procedure, cases: Sequence[GoldenCase]) 
     return np.array([c.is_violation and (c.clause in lifts or not lifts) for c in cases], dtype=np.bool_)
 
 
-def _table(procedure: Procedure, answers: Mapping[str, FloatArray]) -> FloatArray:
-    return np.stack([np.asarray(answers[c.id], dtype=np.float64) for c in procedure.clauses], axis=1)
-
-
-def _enough(labels: BoolArray, answers: Mapping[str, FloatArray], procedure: Procedure) -> bool:
-    judged = ~np.isnan(_table(procedure, answers)).any(axis=1)
-    return min(int((labels & judged).sum()), int((~labels & judged).sum())) >= MIN_PER_CLASS
+def _features(procedure: Procedure, answers: Mapping[str, FloatArray]) -> FloatArray:
+    """What weights are fitted on, (cases, features)."""
+    if procedure.shape == "verbalized":
+        return word_features(np.asarray(answers[DIRECT_QUESTION], dtype=np.float64))
+    table = np.stack([np.asarray(answers[c.id], dtype=np.float64) for c in procedure.clauses], axis=1)
+    return clause_features(procedure.clauses, table)

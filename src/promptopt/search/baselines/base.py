@@ -24,6 +24,7 @@ from promptopt.programs.program import JudgementProgram
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.judging import StoredAnswers, StoredJudge
 from promptopt.search.space import SearchSpace
+from promptopt.search.weighing import scores_to_compare
 
 
 class BudgetSpentError(Exception):
@@ -74,6 +75,15 @@ class Meter:
             BudgetSpentError: They cost more than is left; nothing was asked.
         """
         return procedure.score(self.answers(prompts, cases).probabilities)
+
+    def scores_to_compare(self, program: JudgementProgram, cases: Sequence[GoldenCase]) -> FloatArray:
+        """As :meth:`scores`, where weights that a program still lacks are fitted on the other cases.
+
+        Raises:
+            BudgetSpentError: They cost more than is left; nothing was asked.
+        """
+        answers = self.answers(program.lower(), cases)
+        return scores_to_compare(program.procedure, answers.probabilities, cases)
 
     def answers(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> StoredAnswers:
         """The answers to every question about every case.

@@ -44,7 +44,7 @@ class BestInFull:
             return self._values[candidate.digest]
         program = self._task.maker.program(candidate)
         try:
-            scores = self._task.meter.scores(program.lower(), program.procedure, self._task.cases)
+            scores = self._task.meter.scores_to_compare(program, self._task.cases)
         except BudgetSpentError:
             self.spent = True
             return math.nan

@@ -13,7 +13,6 @@ from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.winner import WinnerConfig
 
 _TRIES = 200
-_JURORS = 3
 
 
 class RandomSearch:
@@ -40,15 +39,22 @@ class RandomSearch:
 
 
 class RandomJury(RandomSearch):
-    """Random search whose winner is a jury, chosen as the package's own is: what a jury does without races."""
+    """Random search whose winner is a jury, chosen as the package's own is: what a jury does without races.
+
+    Args:
+        jurors: Prompts in the jury.
+    """
 
     name = "random_jury"
 
+    def __init__(self, jurors: int = 3) -> None:
+        self._jurors = jurors
+
     def search(self, task: SearchTask) -> FoundProgram:
-        """A jury of three: the seed prompt, unless the best stands out from it, and the best others."""
+        """A jury: the seed prompt, unless the best stands out from it, and the best others."""
         judged = self.explore(task).judged
         order = sorted(range(len(judged)), key=lambda i: -np.nan_to_num(judged[i][1]))
         ranked = [(judged[i][0], judged[i][2]) for i in order]
         if not ranked:
             return task.seed_program()
-        return found_program(task, ranked, order.index(0), ObjectiveConfig(), WinnerConfig(jury=_JURORS))
+        return found_program(task, ranked, order.index(0), ObjectiveConfig(), WinnerConfig(jury=self._jurors))

@@ -12,6 +12,7 @@ from promptopt.programs.jury import PromptJury
 from promptopt.programs.program import JudgementProgram
 from promptopt.search.baselines.base import FoundProgram, SearchTask
 from promptopt.search.objective import ObjectiveConfig
+from promptopt.search.weighing import is_unfitted, weigh
 from promptopt.search.winner import SearchScores, WinnerConfig, choose_winner
 
 
@@ -40,4 +41,8 @@ def found_program(
     members = [ranked[place] for place in choose_winner(scores, objective, config).members]
     if len(members) == 1:
         return members[0][0]
+    for program, _ in members:
+        if is_unfitted(program.procedure):
+            answers = task.meter.answers(program.lower(), task.cases)
+            program.procedure = weigh(program.procedure, answers.probabilities, task.cases)
     return PromptJury([program for program, _ in members], [LogOddsScale.of(scored) for _, scored in members])
