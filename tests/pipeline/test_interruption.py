@@ -74,7 +74,7 @@ def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(kill_resume, tmp_p
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=_hear_ctrl_c,  # noqa: PLW1509 (the test has no threads)
+        preexec_fn=_hear_ctrl_c,
     )
     deadline = time.monotonic() + DEADLINE_SECONDS
     while kill_resume.count(tmp_path, "engine_calls") < 5 and time.monotonic() < deadline:

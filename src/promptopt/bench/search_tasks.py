@@ -66,7 +66,8 @@ class OpenTask:
     def on_programs_of(self, shape: Shape) -> OpenTask:
         """The same task with programs of one shape, the seed prompt's among them."""
         space = self.config.space
-        declared = {**dict(space), "shapes": (shape,), "seed": {**space.seed, "shape": shape}}
+        fields = {name: getattr(space, name) for name in SearchSpace.model_fields}
+        declared = {**fields, "shapes": (shape,), "seed": {**space.seed, "shape": shape}}
         config = self.config.model_copy(update={"space": SearchSpace.model_validate(declared)})
         return replace(self, config=config)
 
