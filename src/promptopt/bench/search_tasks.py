@@ -65,10 +65,10 @@ class OpenTask:
 
     def on_programs_of(self, shape: Shape) -> OpenTask:
         """The same task with programs of one shape, the seed prompt's among them."""
-        space = self.config.space
+        space = self.config.program
         fields = {name: getattr(space, name) for name in SearchSpace.model_fields}
         declared = {**fields, "shapes": (shape,), "seed": {**space.seed, "shape": shape}}
-        config = self.config.model_copy(update={"space": SearchSpace.model_validate(declared)})
+        config = self.config.model_copy(update={"program": SearchSpace.model_validate(declared)})
         return replace(self, config=config)
 
     def pool_and_cases(self, most: int, seed: int) -> tuple[tuple[GoldenCase, ...], tuple[GoldenCase, ...]]:
