@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from promptopt.bench.search_bench import BenchPlan, SearchCell, run_search_bench
-from promptopt.bench.search_methods import OWN, OWN_JURY
+from promptopt.bench.search_methods import OWN, OWN_JURY, on_shape
 from promptopt.bench.search_report import write_search_bench
 from promptopt.bench.search_summary import summarise_search
 from promptopt.bench.search_tasks import read_tasks
@@ -53,6 +53,26 @@ def test_every_cell_is_run_once_and_found_again(plan, tmp_path):
     header, *rows = (tmp_path / "written" / "rows.csv").read_text().splitlines()
     assert len(rows) == len(cells)
     assert "scores" not in header
+
+
+def test_a_method_works_on_programs_of_another_shape(plan):
+    methods = ("seed", "seed@verbalized", f"{OWN}@verbalized", f"{OWN_JURY}@verbalized")
+    cells = run_search_bench(BenchPlan(plan.file, methods, (0,), plan.out), lambda _: None)
+    assert [cell.method for cell in cells] == list(methods)
+    assert len({cell.prompts for cell in cells[:2]}) == 2
+    assert all(cell.judgements <= 250 for cell in cells)
+    assert all(np.isfinite(cell.auprc) for cell in cells)
+    rows = {row.method: row for row in summarise_search(cells).rows}
+    assert set(rows["seed@verbalized"].differences) == set(methods[2:])
+    assert rows[f"{OWN}@verbalized"].differences == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("magic", "no search method 'magic'"), ("seed@round", "no shape 'round'"), ("", "method ''")]
+)
+def test_unknown_methods_and_shapes_are_named(name, says):
+    with pytest.raises(ConfigError, match=says):
+        on_shape(name)
 
 
 def test_cells_of_other_settings_are_run_anew(plan):

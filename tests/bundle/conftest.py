@@ -159,9 +159,10 @@ def make_bundle(checklist: Procedure) -> MakeBundle:
                 Split.TEST: SplitScores(metrics=metrics, cases=80, positives=40, unjudged=1),
                 Split.SEARCH: SplitScores(metrics=nothing, cases=0, positives=0, unjudged=0),
             },
-            "parity": tuple(_pinned(number, prompts, procedure, point) for number in range(16)),
             "openings": (opening,),
         }
+        if "parity" not in fields:
+            values["parity"] = tuple(_pinned(number, prompts, procedure, point) for number in range(16))
         return PromptBundle.model_validate(values | fields)
 
     return make

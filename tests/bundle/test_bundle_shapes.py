@@ -1,4 +1,4 @@
-"""Graded and reasoned judges in production: from disk to verdicts, and what they refuse."""
+"""Graded, verbalized and reasoned judges in production: from disk to verdicts, and what they refuse."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from promptopt.core.prompt import LoweredPrompt, PromptSegment, RationaleRequest
 from promptopt.engines.fake import FakeEngine
 from promptopt.errors import EngineError
 from promptopt.policy.asking import answer
+from promptopt.policy.verbalizer import Verbalizer
 
 ITEM = PromptSegment(role="user", slot="text")
 ASK = PromptSegment(role="user", text="\nBad?")
@@ -24,7 +25,9 @@ REASONED = LoweredPrompt(
     labels=("yes", "no"),
     rationale=RationaleRequest(segments=(ITEM, ASK), samples=2, max_tokens=5),
 )
-PROMPTS = {"graded": GRADED, "reasoned": REASONED}
+VERBALIZED = LoweredPrompt(question="violation", segments=(ITEM, ASK), labels=("yes", "no", "Fine", "Bad"))
+PROMPTS = {"graded": GRADED, "reasoned": REASONED, "verbalized": VERBALIZED}
+VERBALIZER = Verbalizer(intercept=0.1, weights=(1.0, -1.0, -0.5, 0.5))
 TEXTS = ["you hate it", "", "a quiet lake", None, "kill the lights"]
 
 
@@ -38,7 +41,8 @@ def make(checklist, make_bundle):
     """A bundle of one shape, measured on ``FakeEngine()``, with any field replaced."""
 
     def build(shape, **fields):
-        procedure = checklist.model_copy(update={"shape": shape})
+        verbalizer = VERBALIZER if shape == "verbalized" else None
+        procedure = checklist.model_copy(update={"shape": shape, "verbalizer": verbalizer})
         card = FakeEngine().describe()
         prompts = (PROMPTS[shape],)
         told = answer(prompts, texts := [f"pinned text {i}" for i in range(4)], FakeEngine())
@@ -124,6 +128,7 @@ def test_a_judge_that_cannot_write_is_refused_before_it_judges(make):
             {"prompts": (LoweredPrompt(question="violation", segments=(ITEM,), labels=("y", "n")),)},
             "reasoned",
         ),
+        ("verbalized", {"prompts": (VERBALIZED.model_copy(update={"labels": ("yes", "no")}),)}, "has 2 labels"),
         ("graded", {"prompts": (REASONED.model_copy(update={"question": "severity"}),)}, "nowhere else"),
     ],
 )

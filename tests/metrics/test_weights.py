@@ -88,3 +88,13 @@ def test_too_few_cases_are_refused_with_what_is_missing():
         fit_weights(features, labels[:-1])
     with pytest.raises(ValueError, match="finite"):
         fit_weights(np.where(features > 2, np.inf, features), labels)
+
+
+def test_coefficients_take_either_sign_where_they_may():
+    random = np.random.default_rng(0)
+    labels = random.random(300) < 0.5
+    features = labels[:, np.newaxis] * np.array([1.0, -1.0]) + random.normal(0, 1, (300, 2))
+    assert fit_weights(features, labels).coefficients[1] == 0
+    signed = fit_weights(features, labels, signed=True).coefficients
+    assert signed[0] > 0.3
+    assert signed[1] < -0.3

@@ -17,6 +17,7 @@ from promptopt.engines.base import Generation, LabelScores
 from promptopt.engines.fake import FakeEngine
 from promptopt.errors import EngineError, UserError
 from promptopt.policy.asking import NO_SCORES
+from promptopt.policy.verbalizer import PANEL, Verbalizer
 from promptopt.programs.decision_client import DecisionClient
 from promptopt.programs.program import Ask
 from promptopt.programs.prompt_format import PLACEMENTS, QUOTINGS, PromptFormat
@@ -367,3 +368,19 @@ def test_the_default_judge_says_the_same_one_by_one_and_batched(make_program, ca
         assert one.probability == pytest.approx(many.probability, abs=1e-3)
         assert (one.clause, one.truncated, one.escalate) == (many.clause, many.truncated, many.escalate)
     assert np.ptp([v.probability for v in batched]) > 1e-3, "a judge that says one thing of all would prove nothing"
+
+
+def test_a_fitted_panel_is_the_same_one_by_one_and_batched(make_program, cases, engine):
+    program = make_program("verbalized", panel=("Fine", "Bad", "You"))
+    program.procedure = program.procedure.model_copy(
+        update={"verbalizer": Verbalizer(intercept=-0.2, weights=(0.5, -0.5, -1.0, 1.0, 0.7))}
+    )
+    verdicts = _assert_same(program, cases, engine)
+    plain = make_program("verbalized", panel=("Fine", "Bad", "You")).judge(cases, engine)
+    assert [v.probability for v in verdicts] != [v.probability for v in plain]
+
+
+def test_a_layout_with_a_panel_is_for_a_verbalized_program(make_program):
+    with pytest.raises(UserError, match="the layout has a panel of words, the direct shape reads none"):
+        make_program("direct", panel=("Fine",))
+    assert make_program("verbalized").layout.panel == PANEL

@@ -281,3 +281,39 @@ def test_calls_out_of_turn_and_scores_of_another_shape_are_refused():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError):
         LockstepConfig(**wrong)
+
+
+# --- who stays
+
+
+def _raced(scores, cases, config, **who):
+    racer = LockstepRacer(list(scores), cases, config, 0, **who)
+    while (block := racer.next_block()) is not None:
+        racer.drop({name: scores[name][racer.rows] for name in block.candidates})
+    return racer
+
+
+def test_who_is_kept_stays_to_the_last_case_whatever_it_scores():
+    cases = make_cases(200)
+    scores = make_scores(cases, [0.0, 1.0, 1.1, 1.2, 1.3, 1.4], seed=1)
+    config = LockstepConfig(budget=0.5)
+    assert "c0" not in _raced(scores, cases, config).alive
+    kept = _raced(scores, cases, config, kept="c0")
+    assert "c0" in kept.alive
+    assert "c0" not in {drop.candidate for drop in kept.drops}
+    assert kept.spent <= kept.allowance
+    assert kept.ranking[0][0] != "c0"
+    with pytest.raises(ValueError, match="is to be kept and is no candidate"):
+        LockstepRacer(["a", "b"], cases, config, 0, kept="c")
+
+
+def test_a_jury_has_as_many_finalists_as_it_takes():
+    cases = make_cases(200)
+    scores = make_scores(cases, [1.0] * 8, seed=1)
+    config = LockstepConfig(budget=0.5, alpha=1e-9)
+    assert len(_raced(scores, cases, config).alive) < 4
+    racer = _raced(scores, cases, config, finalists=4)
+    assert len(racer.alive) == 4
+    assert racer.spent <= racer.allowance
+    with pytest.raises(ConfigError, match="the rest of the cases for 4 of them"):
+        LockstepRacer(list(scores), cases, LockstepConfig(budget=0.4), 0, finalists=4)

@@ -153,3 +153,26 @@ def test_the_words_of_grades_are_translated(policy, make_space, golden):
 def test_there_is_one_word_for_each_severity(grades):
     with pytest.raises(ValidationError, match="needs 5 words that differ"):
         LabelWords(violation="yes", allowed="no", grades=grades)
+
+
+def test_a_verbalized_candidate_asks_what_a_direct_one_asks_and_reads_more_words(policy, make_space, golden):
+    space = make_space(shapes=["direct", "verbalized"], panel={"words": ["Fine", "yes", "Bad"]})
+    maker = _maker(space, policy, golden)
+    assert maker.fits_weights
+    candidate = maker.candidate({**space.seed_point(), "shape": "verbalized"})
+    program = maker.program(candidate)
+    (prompt,) = program.lower()
+    (direct,) = maker.program(maker.candidate(space.seed_point())).lower()
+    assert prompt.labels == ("yes", "no", "Fine", "Bad")
+    assert prompt.segments == direct.segments, "the judge is not told of the panel"
+    assert program.procedure.is_unfitted
+    assert maker.questions(candidate) == 1
+
+
+def test_the_panel_counts_where_it_is_read(make_space):
+    other = {"panel": {"words": ["Fine", "Bad"]}}
+    assert make_space(**other).digest == make_space().digest
+    shapes = {"shapes": ["direct", "verbalized"]}
+    assert make_space(**shapes, **other).digest != make_space(**shapes).digest
+    with pytest.raises(ValidationError, match="words of a panel must differ"):
+        make_space(panel={"words": ["Fine", "Fine"]})

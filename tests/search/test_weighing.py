@@ -129,3 +129,46 @@ def test_other_procedures_and_too_few_cases_are_left_as_they_are():
     np.testing.assert_array_equal(scores_to_compare(checklist(), answers(made), calibration), unfitted)
     fitted = weigh(checklist(), answers(made), made)
     np.testing.assert_array_equal(scores_to_compare(fitted, answers(made), made), fitted.score(answers(made)))
+
+
+def verbalized():
+    return Procedure.model_validate({**checklist("routing").model_dump(), "shape": "verbalized"})
+
+
+def panel(made, seed=1, tells=2.0):
+    """A judge that leans to yes whatever it reads, and in whom the third word goes down with violations."""
+    random = np.random.default_rng(seed)
+    violates = np.array([case.is_violation for case in made])
+    logits = random.normal(0, 1, (len(made), 6))
+    logits[:, 0] += 3
+    logits[:, 2] -= tells * violates
+    odds = np.exp(logits)
+    return {"violation": odds / odds.sum(axis=1, keepdims=True)}
+
+
+def test_a_panel_finds_what_the_judges_own_answer_does_not_say():
+    made, new = cases(100), cases(1000, seed=7)
+    labels = np.array([case.is_violation for case in new])
+    fitted = weigh(verbalized(), panel(made), made)
+    weights = fitted.verbalizer.weights
+    assert len(weights) == 6
+    assert weights[2] == min(weights) < 0, "words may speak against a violation"
+    asked = panel(new, seed=8)
+    assert average_precision(labels, verbalized().score(asked)) < labels.mean() + 0.08
+    assert average_precision(labels, fitted.score(asked)) > labels.mean() + 0.2
+
+
+def test_panels_are_compared_by_scores_that_their_weights_have_not_seen():
+    made = cases(100)
+    labels = np.array([case.is_violation for case in made])
+    noise = panel(made, tells=0.0)
+    in_sample = average_precision(labels, weigh(verbalized(), noise, made).score(noise))
+    compared = average_precision(labels, scores_to_compare(verbalized(), noise, made))
+    assert compared < in_sample - 0.05
+    assert compared < labels.mean() + 0.12
+
+
+def test_a_panel_with_too_few_cases_is_read_as_a_direct_question():
+    few = cases(6)
+    assert weigh(verbalized(), panel(few), few) == verbalized()
+    np.testing.assert_array_equal(scores_to_compare(verbalized(), panel(few), few), verbalized().score(panel(few)))

@@ -51,7 +51,7 @@ class Verbalizer(FrozenModel):
             table: Probabilities of the words, (cases, words); NaN where unjudged.
 
         Returns:
-            float64 of shape (cases,), in (0, 1); NaN where unjudged.
+            float64 of shape (cases,), in [0, 1]; NaN where unjudged.
         """
         total = np.full(len(table), self.intercept)
         for weight, feature in zip(self.weights, word_features(table).T, strict=True):

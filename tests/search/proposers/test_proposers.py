@@ -96,6 +96,17 @@ def test_moves_change_a_choice_or_two_and_keep_the_texts(space, history):
         assert min(changes) in (1, 2)
 
 
+def test_before_there_is_a_best_the_seed_prompt_is_moved_by_one_dimension_each(space):
+    seed, nothing = space.seed_point(), History([], None)
+    moved = [proposal.point for proposal in GrammarProposer(space, 5).propose(nothing, 100, 1)]
+    changed = [[name for name in seed if point[name] != seed[name]] for point in moved]
+    assert all(len(names) == 1 for names in changed)
+    names = [name for (name,) in changed]
+    wanted = [n for n, choices in space.dimensions.items() if len(choices) > 1 and n in space.active(seed)]
+    assert names == wanted
+    assert len(GrammarProposer(space, 5).propose(nothing, 2, 1)) == 2
+
+
 def test_children_have_their_parents_choices(space, history):
     parents = [t.proposal for t in history.tried if t.complete]
     children = CrossoverProposer(space, 5).propose(history, 30, 1)
