@@ -23,7 +23,7 @@ def main() -> None:
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
         ("search-replay", search_replay(load("2026-11-25-search-replay"))),
-        ("search", search(load("2026-11-25-search-end-to-end"), load("2026-11-25-search-end-to-end", "authored"))),
+        ("search", search(load("2026-11-26-search-end-to-end"))),
         ("steerability", steerability(load("2026-11-25-steerability"))),
         ("shapes", shapes(load("2026-11-25-shapes"))),
         ("functions", functions(load("2026-11-25-hatecheck-functions"))),
@@ -201,8 +201,8 @@ def search_replay(result: dict[str, Any]) -> str:
 
 
 BASELINES = {
-    "promptopt": "**promptopt**, one prompt",
-    "promptopt_jury": "**promptopt**, a jury of three",
+    "promptopt": "promptopt, one prompt",
+    "promptopt_jury": "promptopt, a jury of three",
     "seed": "seed prompt",
     "random": "random search",
     "random_jury": "random search, a jury of three",
@@ -214,39 +214,43 @@ BASELINES = {
 }
 
 
-def search(*results: dict[str, Any]) -> str:
-    """Searches end to end; tasks that were run by themselves stand in one table."""
-    rows = [row for result in results for row in result["rows"]]
-    seeds = {row["task"]: row["seeds"] for row in rows}
-    tasks, methods = list(seeds), list(dict.fromkeys(row["method"] for row in rows))
+def search(result: dict[str, Any]) -> str:
+    """Searches end to end."""
+    rows = result["rows"]
+    tasks, methods = list(dict.fromkeys(r["task"] for r in rows)), list(dict.fromkeys(r["method"] for r in rows))
     found = {(row["task"], row["method"]): row for row in rows}
+    own = list(result["above_best"])
     lines = [
-        "`promptopt bench search --tasks experiments/2026-11-25-search-end-to-end/tasks.yaml` (and "
-        "`tasks-authored.yaml`), "
-        "AUPRC on the sealed test, mean over seeds with 95% intervals over test cases; in brackets the paired "
-        "difference to promptopt's one prompt, then to its jury, where it is significant:",
+        "`promptopt bench search --tasks experiments/2026-11-26-search-end-to-end/tasks.yaml --methods "
+        f"{','.join(methods)}`, AUPRC on the sealed test, mean over {rows[0]['seeds']} seeds with 95% intervals over "
+        f"test cases; in brackets the paired difference to {method_name(own[0])}, where it is significant:",
         "",
-        f"| method | {' | '.join(f'{task}, {seeds[task]} seeds' for task in tasks)} |",
+        f"| method | {' | '.join(tasks)} |",
         f"|---|{'---:|' * len(tasks)}",
     ]
-    for method in methods:
+    for method in sorted(methods, key=lambda name: ("@" not in name, name not in own)):
         cells = []
         for task in tasks:
             row = found[task, method]
-            apart = {own: gap for own, gap in row["differences"].items() if gap["low"] > 0 or gap["high"] < 0}
-            notes = [f"{-gap['point']:+.3f}{' (jury)' if own != 'promptopt' else ''}" for own, gap in apart.items()]
-            cells.append(interval(row["auprc"]) + (f" ({', '.join(notes)})" if notes else ""))
-        lines.append(f"| {BASELINES[method]} | {' | '.join(cells)} |")
+            gap = row["differences"].get(own[0])
+            apart = gap and (gap["low"] > 0 or gap["high"] < 0)
+            cells.append(interval(row["auprc"]) + (f" ({-gap['point']:+.3f})" if apart else ""))
+        lines.append(f"| {method_name(method, bold=method in own)} | {' | '.join(cells)} |")
     lines.append("")
-    for own in results[0]["above_best"]:
-        won = [task for result in results for task in result["above_best"][own]]
-        lost = [entry for result in results for entry in result["below"]]
-        below = [f"{BASELINES[method]} on {task}" for name, task, method in lost if name == own]
+    for name in own:
+        below = [f"{method_name(method)} on {task}" for mine, task, method in result["below"] if mine == name]
         lines.append(
-            f"Significantly above {BASELINES[own].replace('*', '')}: {', '.join(below) or 'none'}; its mean is above "
-            f"every other's on: {', '.join(won) or 'no task'}.\n"
+            f"Significantly above {method_name(name)}: {', '.join(below) or 'none'}; its mean is above that of every "
+            f"method that is not promptopt's on: {', '.join(result['above_best'][name]) or 'no task'}.\n"
         )
     return "\n".join(lines).rstrip()
+
+
+def method_name(name: str, bold: bool = False) -> str:
+    """A method and the programs that it worked on."""
+    method, _, shape = name.partition("@")
+    said = BASELINES[method].replace("promptopt", "**promptopt**" if bold else "promptopt")
+    return f"{said}, {shape}" if shape else said
 
 
 def steerability(result: dict[str, Any]) -> str:
