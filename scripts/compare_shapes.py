@@ -1,9 +1,11 @@
 """Compares program shapes on the sealed test of every domain: ranking, tokens and whether the right clause is named.
 
-Usage: python scripts/compare_shapes.py --out FILE.json [--domain abuse ...] [--judge smollm2-135m] [--cases 400]
+Usage: python scripts/compare_shapes.py --out FILE.json [--domain abuse ...] [--shape direct verbalized ...]
+       [--judge smollm2-135m] [--cases 400]
 
-The prompts are the seed prompt of the search space in each shape; nothing is searched or fitted. Each opening of a test
-split is recorded in runs/test_openings.jsonl. No texts are written.
+The prompts are the seed prompt of the search space in each shape; nothing is searched, and the weights of the verbalized
+shape are fitted on the whole search split. Each opening of a test split is recorded in runs/test_openings.jsonl. No texts
+are written.
 """
 
 from __future__ import annotations
@@ -36,11 +38,13 @@ from promptopt.search.candidates import CandidateMaker
 from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.judging import StoredJudge
 from promptopt.search.openings import OpeningRecord
+from promptopt.search.weighing import is_unfitted, weigh
 
 POLICIES = Path(__file__).resolve().parents[1] / "data" / "policies"
 DOMAINS = sorted(path.stem for path in POLICIES.glob("*.yaml"))
 SHAPES = {
     "direct": {"shape": "direct"},
+    "verbalized": {"shape": "verbalized"},
     "checklist": {"shape": "checklist", "aggregate": "routing"},
     "checklist, strongest clause": {"shape": "checklist", "aggregate": "strongest"},
     "checklist, noisy or": {"shape": "checklist", "aggregate": "noisy_or"},
@@ -52,12 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Judges and writes; a user's mistake is one sentence and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", nargs="+", default=DOMAINS)
+    parser.add_argument("--shape", nargs="+", choices=SHAPES, default=list(SHAPES), help="direct is the reference")
     parser.add_argument("--judge", default="smollm2-135m", help="a judge of configs/judge")
     parser.add_argument("--cases", type=int, default=400, help="most test cases of a domain")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     try:
-        found = {name: _domain(name, options.judge.replace("-", "_"), options.cases) for name in options.domain}
+        found = {name: _domain(name, options) for name in options.domain}
     except UserError as error:
         print(f"compare_shapes: {error}", file=sys.stderr)
         return 2
@@ -66,19 +71,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _domain(domain: str, judge: str, limit: int) -> dict[str, Any]:
-    grid = "program.shapes=[direct,checklist,graded]"
+def _domain(domain: str, options: argparse.Namespace) -> dict[str, Any]:
+    judge, grid = options.judge.replace("-", "_"), "program.shapes=[direct,verbalized,checklist,graded]"
     config = load_config([f"domain={domain}", f"judge={judge}", "tracking=none", grid])
     engine = open_engine(config.judge)
     store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
     try:
-        return _compare(config, engine, store, limit)
+        return _compare(config, engine, store, ["direct", *(s for s in options.shape if s != "direct")], options.cases)
     finally:
         store.close()
         engine.close()
 
 
-def _compare(config: AppConfig, engine: JudgeEngine, store: ScoreStore, limit: int) -> dict[str, Any]:
+def _compare(
+    config: AppConfig, engine: JudgeEngine, store: ScoreStore, shapes: Sequence[str], limit: int
+) -> dict[str, Any]:
     policy = read_policy(resolve_path(config.domain.policy))
     golden = read_golden_set(resolve_path(config.golden.path))
     golden.check_against(policy)
@@ -88,8 +95,11 @@ def _compare(config: AppConfig, engine: JudgeEngine, store: ScoreStore, limit: i
     cases: Sequence[GoldenCase] = ()
     rows: list[dict[str, Any]] = []
     direct: FloatArray | None = None
-    for name, choices in SHAPES.items():
-        program = maker.program(maker.candidate({**config.space.seed_point(), **choices}))
+    for name in shapes:
+        program = maker.program(maker.candidate({**config.space.seed_point(), **SHAPES[name]}))
+        if is_unfitted(program.procedure):
+            seen = evaluator.evaluate(program.lower(), program.procedure, golden.split(Split.SEARCH))
+            program.procedure = weigh(program.procedure, seen.answers.probabilities, seen.cases)
         digest = digest_data([prompt.digest for prompt in program.lower()])
         openings.open(
             why="comparison of program shapes", sweep="compare_shapes", candidate=digest, golden=golden.digest

@@ -61,3 +61,10 @@ def test_one_space_holds_every_shape(ok, tmp_path):
     ok("sweep", *settings, f"program.shapes=[{shapes}]", f"runs_dir={tmp_path}", "name=all", "tracking=none", "seed=1")
     summary = json.loads((tmp_path / "all" / "summary.json").read_text(encoding="utf-8"))
     assert summary["candidates"] >= 8
+
+
+def test_a_verbalized_bundle_says_which_words_it_is_read_off(ok, exported):
+    shape, bundle = exported
+    shown = ok("bundle", "show", bundle).out
+    assert ("words; weightiest for a violation" in shown) == (shape == "verbalized")
+    assert "Toxic /" not in shown

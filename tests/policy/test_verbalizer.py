@@ -89,3 +89,9 @@ def test_other_shapes_have_no_verbalizer(policy, fitted):
     direct = Procedure.of(policy, "direct")
     with pytest.raises(ValidationError, match="only the verbalized shape has a verbalizer"):
         Procedure.model_validate({**direct.model_dump(), "verbalizer": fitted.verbalizer})
+
+
+def test_the_telling_words_are_those_with_the_largest_weights_of_either_sign(fitted):
+    words = ("yes", "no", "Bad", "Fine")
+    assert fitted.verbalizer.telling(words) == (("yes", "Bad"), ("Fine", "no"))
+    assert fitted.verbalizer.telling(words, most=1) == (("yes",), ("Fine",))

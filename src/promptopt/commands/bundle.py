@@ -14,6 +14,7 @@ from promptopt.bundle.composition.tree import Branch, Node
 from promptopt.bundle.model import PromptBundle, metric_names
 from promptopt.commands.bundle_composition import show_composition
 from promptopt.commands.output import console, count, print_json, table, with_interval
+from promptopt.policy.grading import SEVERITY_WORDS
 
 EXIT_DIFFERS = 1
 
@@ -76,13 +77,33 @@ def _facts(bundle: PromptBundle) -> Table:
         ("golden set", f"{bundle.golden.name} ({bundle.golden.digest[:12]})"),
         ("judge", f"{bundle.judge.get('name')} {bundle.engine['dtype']} ({bundle.fingerprint[:12]})"),
         ("program", f"{bundle.procedure.shape}, {count(len(bundle.prompts), 'question')}"),
-        ("labels", " / ".join(bundle.prompts[0].labels)),
+        ("labels", " / ".join(_answers(bundle.prompts[0].labels))),
+        *_words_read(bundle),
         ("threshold", f"{point.threshold:.4f} on calibrated scores"),
         ("", "keeps what was asked for on the calibration split" if point.feasible else point.note),
         ("test openings", str(len(bundle.openings))),
     ):
         shown.add_row(name, escape(str(value)))
     return shown
+
+
+def _answers(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """What a judge is asked to choose from: without the panel of a verbalized question."""
+    return labels if len(labels) <= len(SEVERITY_WORDS) else labels[:2]
+
+
+def _words_read(bundle: PromptBundle) -> list[tuple[str, str]]:
+    """What the first verbalized question of a bundle is read off."""
+    prompts = iter(bundle.prompts)
+    for procedure in bundle.procedure.single:
+        prompt, *_ = [next(prompts) for _ in procedure.questions]
+        if procedure.verbalizer is not None:
+            speaking_for, against = procedure.verbalizer.telling(prompt.labels)
+            return [
+                ("read off", f"{len(prompt.labels)} words; weightiest for a violation: {', '.join(speaking_for)}"),
+                ("", f"against it: {', '.join(against)}"),
+            ]
+    return []
 
 
 def _scores(bundle: PromptBundle) -> Table:

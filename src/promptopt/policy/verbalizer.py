@@ -11,6 +11,8 @@ classification and natural language inference" (EACL 2021); one of many words, H
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field, FiniteFloat
@@ -57,6 +59,18 @@ class Verbalizer(FrozenModel):
         for weight, feature in zip(self.weights, word_features(table).T, strict=True):
             total = total + weight * feature  # one at a time: the same sum in any company
         return sigmoid(total)
+
+    def telling(self, words: Sequence[str], most: int = 5) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The words that weigh most for a violation and those that weigh most against it, the weightiest first.
+
+        Args:
+            words: The labels of the lowered prompt.
+            most: At most so many of each.
+        """
+        order = sorted(zip(self.weights, words, strict=True), key=lambda pair: -pair[0])
+        speaking_for = tuple(word for weight, word in order if weight > 0)
+        against = tuple(word for weight, word in reversed(order) if weight < 0)
+        return speaking_for[:most], against[:most]
 
 
 def panel_of(yes: str, no: str, words: tuple[str, ...] = PANEL) -> tuple[str, ...]:
