@@ -3,8 +3,8 @@
 Usage: python scripts/compare_shapes.py --out FILE.json [--domain abuse ...] [--shape direct verbalized ...]
        [--judge smollm2-135m] [--cases 400]
 
-The prompts are the seed prompt of the search space in each shape; nothing is searched, and weights of the verbalized shape
-are fitted on the whole search split. Each opening of a test split is recorded in runs/test_openings.jsonl. No texts are
+The prompts are the seed prompt of the search space in each shape; nothing is searched, and weights of the verbalized
+shape are fitted on the search split. Each opening of a test split is recorded in runs/test_openings.jsonl. No texts are
 written.
 """
 

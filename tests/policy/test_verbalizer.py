@@ -39,6 +39,11 @@ def test_without_weights_it_is_a_direct_question(row):
     assert own_answer(row[np.newaxis])[0] == pytest.approx(row[0] / (row[0] + row[1]))
 
 
+def test_an_answer_that_came_through_alone_is_taken_as_it_is(policy):
+    alone = np.array([0.2, np.nan])
+    np.testing.assert_array_equal(Procedure.of(policy, "verbalized").score({DIRECT_QUESTION: alone}), alone)
+
+
 def test_an_answer_that_the_judge_gives_no_chance_is_a_half():
     assert own_answer(np.array([[0.0, 0.0, 1.0], [0.2, 0.0, 0.8]])).tolist() == [0.5, 1.0]
 

@@ -87,11 +87,14 @@ def own_answer(table: FloatArray) -> FloatArray:
     """Probability of the first word against the second: what a direct question would have measured.
 
     Args:
-        table: Probabilities of the words, (cases, words); NaN where unjudged.
+        table: Probabilities of the words, (cases, words), or, where only the answer itself came through, its
+            probability, (cases,); NaN where unjudged.
 
     Returns:
         float64 of shape (cases,), in [0, 1]; a half where the judge gives neither any chance.
     """
+    if table.ndim == 1:
+        return table
     first, second = table[:, 0], table[:, 1]
     total = first + second
     return np.where(total == 0, 0.5, first / np.where(total == 0, 1.0, total))
