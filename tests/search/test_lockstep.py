@@ -310,7 +310,7 @@ def test_who_is_kept_stays_to_the_last_case_whatever_it_scores():
 def test_a_jury_has_as_many_finalists_as_it_takes():
     cases = make_cases(200)
     scores = make_scores(cases, [1.0] * 8, seed=1)
-    config = LockstepConfig(budget=0.5, alpha=1e-9)
+    config = LockstepConfig(budget=0.54, alpha=1e-9)
     assert len(_raced(scores, cases, config).alive) < 4
     racer = _raced(scores, cases, config, finalists=4)
     assert len(racer.alive) == 4

@@ -22,12 +22,12 @@ from promptopt.policy.log_odds import sigmoid
 
 FloatArray = npt.NDArray[np.float64]
 
-_ANSWERS = ("Yes", "No", "yes", "no", "True", "False", "true", "false", "High", "Low", "Never", "Not")
-_OPINIONS = ("Good", "Bad", "good", "bad", "Positive", "Negative", "positive", "negative", "Fine", "Wrong")
-_HARMS = ("Safe", "Unsafe", "Serious", "Harmful", "Offensive", "Toxic", "Rude", "Abuse", "Hate", "Attack")
-_SUBJECTS = ("Threat", "Danger", "Violence", "Death", "Crime", "Sexual", "Love", "Support", "Help")
-_KINDS = ("Allowed", "Question", "Story", "Joke", "News", "I", "You", "They", "This")
-PANEL: tuple[str, ...] = _ANSWERS + _OPINIONS + _HARMS + _SUBJECTS + _KINDS
+_ANSWERS = "Yes No yes no True False true false High Low Never Not"
+_OPINIONS = "Good Bad good bad Positive Negative positive negative Fine Wrong"
+_HARMS = "Safe Unsafe Serious Harmful Offensive Toxic Rude Abuse Hate Attack"
+_SUBJECTS = "Threat Danger Violence Death Crime Sexual Love Support Help"
+_KINDS = "Allowed Question Story Joke News I You They This"
+PANEL: tuple[str, ...] = tuple(" ".join((_ANSWERS, _OPINIONS, _HARMS, _SUBJECTS, _KINDS)).split())
 """Words of approval and disapproval, of what texts do, and of how they begin.
 
 No word names a group of people: a judge that reads them would learn to flag whoever is mentioned.
