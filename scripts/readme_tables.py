@@ -19,6 +19,7 @@ def main() -> None:
     for name, block in (
         ("quickstart", quickstart(load("2026-11-22-quickstart"))),
         ("engine", engine(load("2026-11-23-engine-cpu"))),
+        ("engine-gpu", engine_gpu(load("2026-11-26-engine-gpu"))),
         ("numerics", numerics(load("2026-11-23-numerics"))),
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
@@ -105,8 +106,7 @@ def engine(result: dict[str, Any]) -> str:
         "",
         f"Against padded batches that is {' and '.join(f'{share:.0%}' for share in shares)} of the ideal ratio "
         f"of floating-point operations, attention counted (above 100%: padding and masks cost the baseline more). "
-        f"Everything that is not the model's forward pass takes {overhead:.1%} of the engine's time. "
-        "GPU: not measured.",
+        f"Everything that is not the model's forward pass takes {overhead:.1%} of the engine's time.",
     ]
     return "\n".join(lines)
 
@@ -119,6 +119,31 @@ def _engine_row(row: dict[str, Any], peer: dict[str, Any] | None) -> str:
         f"| {'' if apart is None else f'{apart:.3g}'} | {row['tokens_per_judgement']:,.0f} "
         f"| {'' if share is None else f'{share:.0%}'} | {row['client_cpu_ms']:,.0f} | {ratio} |"
     )
+
+
+def engine_gpu(result: dict[str, Any]) -> str:
+    """The same on a GPU, on random weights in the shapes of larger models."""
+    lines = [
+        "`python scripts/bench_gpu.py --variants 1 --compile`, and with 8 prompts that share three quarters, one "
+        f"{result['device']}, bfloat16, random weights in the models' shapes, 2,000 tokens before a case of 100:",
+        "",
+        "| model, prompts | method | judgements/s | prefix apart | of matmul peak, apart | faster than padded by |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for model in result["after"]:
+        padded = model["rows"]["padded"]["judgements_per_second"]
+        for name in ("engine", "engine, compiled", "padded", "dynamic-cache"):
+            row = model["rows"][name]
+            rate = row["marginal_judgements_per_second"] or row["judgements_per_second"]
+            share = row["marginal_share_of_peak"] or row["share_of_peak"]
+            label = {"engine, compiled": "**this engine**, blocks compiled (`judge.compile=true`)"}.get(
+                name, METHODS.get(name)
+            )
+            lines.append(
+                f"| {model['model']}, {model['variants']} | {label} | {row['judgements_per_second']:.0f} | {rate:.0f} "
+                f"| {share:.0%} | {'' if name == 'padded' else f'{rate / padded:.1f}x'} |"
+            )
+    return "\n".join(lines)
 
 
 def numerics(result: dict[str, Any]) -> str:

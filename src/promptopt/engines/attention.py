@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from promptopt.engines import flash
 from promptopt.engines.plans import RowBucket, RowCache, TreePlan
 
 NAME = "promptopt_tree"
@@ -49,10 +50,13 @@ def tree_attention(
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if plan.capture is not None:
         plan.capture.append((key[0].clone(), value[0].clone()))
+    layer = int(module.layer_idx)  # type: ignore[arg-type]
+    if plan.chains is not None:
+        q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
+        return flash.chain_attention(q, k, v, plan, layer, scale).unsqueeze(0), None
     kv_heads, tokens, size = key.shape[1:]
     shared = query.shape[1] // kv_heads
     grouped = query[0].reshape(kv_heads, shared, tokens, size)
-    layer = int(module.layer_idx)  # type: ignore[arg-type]
     if plan.rows is not None:
         out, lse = _over_rows(grouped, key[0], value[0], plan.rows, layer, scale)
     else:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from promptopt.engines import attention
+from promptopt.engines import attention, flash
 from promptopt.engines.hardware import Stopwatch, to_device
 from promptopt.engines.plans import LayerKV, PrefixSpan, TreePlan, tree_plan
 from promptopt.engines.prefix_cache import PrefixCache, PrefixPiece
@@ -81,7 +81,9 @@ class SharedPrefixForward:
         attention.register()
         model.set_attn_implementation(attention.NAME)
         self._body = decoder_body(model)
-        self.device: torch.device = next(model.parameters()).device
+        weight = next(model.parameters())
+        self.device: torch.device = weight.device
+        self._flash = flash.serves(self.device, weight.dtype, _head_size(model.config.get_text_config()))
         self._clock = Stopwatch(self.device)
         self._cache = PrefixCache(prefix_bytes)
         self._parts: Mapping[TokenIds, tuple[int, ...]] = {}
@@ -102,7 +104,7 @@ class SharedPrefixForward:
         states: list[torch.Tensor] = []
         if any(filled):
             spans = self._spans(paths, [sum(map(len, trees)) for trees in filled])
-            plan = tree_plan([tree.parents for trees in filled for tree in trees], spans, self.device)
+            plan = self.plan([tree.parents for trees in filled for tree in trees], spans)
             tokens = [token for trees in filled for tree in trees for token in tree.tokens]
             positions = [
                 len(rows.prefix) + depth
@@ -123,6 +125,10 @@ class SharedPrefixForward:
             widths: For each the number of packed tokens that come after it.
         """
         return self._spans(self._ready(prefixes), widths)
+
+    def plan(self, parents: Sequence[Sequence[int]], spans: list[PrefixSpan]) -> TreePlan:
+        """How packed rows attend, as :func:`tree_plan`, by the fastest kernels that compute this model's attention."""
+        return tree_plan(parents, spans, self.device, chains=self._flash)
 
     def run(self, tokens: Sequence[int], positions: Sequence[int], plan: TreePlan) -> torch.Tensor:
         """One pass over packed tokens: hidden states (tokens, hidden size)."""
@@ -160,7 +166,7 @@ class SharedPrefixForward:
         above = [piece.path()[:-1] for piece in pieces]
         widths = [len(piece.tokens) for piece in pieces]
         chains = [list(range(-1, width - 1)) for width in widths]
-        plan = tree_plan(chains, self._spans(above, widths), self.device)
+        plan = self.plan(chains, self._spans(above, widths))
         plan.capture = []
         tokens = [token for piece in pieces for token in piece.tokens]
         positions = [position for piece in pieces for position in range(piece.start, piece.end)]
@@ -196,6 +202,10 @@ class SharedPrefixForward:
             self._joined[ids] = joined.get(ids) or (group, _join(group))
             spans.append(PrefixSpan(first, stop, self._joined[ids][1]))
         return spans
+
+
+def _head_size(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _wanted(batch: Sequence[PrefixRows], packed: int) -> list[int]:

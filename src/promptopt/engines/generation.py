@@ -17,7 +17,7 @@ import torch
 from promptopt.engines.base import Generation, GenerationRequest
 from promptopt.engines.forward import PrefixRows, SharedPrefixForward, TreeForward
 from promptopt.engines.head import LabelHead
-from promptopt.engines.plans import LayerKV, RowCache, TreePlan, tree_plan
+from promptopt.engines.plans import LayerKV, RowCache, TreePlan
 from promptopt.engines.prefixes import Prefix
 from promptopt.engines.preparing import Prompt, QueryPreparer
 from promptopt.engines.trie import TokenTree
@@ -176,7 +176,7 @@ class _CachedDecoder:
         lengths = [len(d.row) for d in drafts]
         prefixes, widths = _runs(self._prefixes, lengths)
         spans = self._forward.prefix_spans(prefixes, widths)
-        plan = tree_plan([list(range(-1, n - 1)) for n in lengths], spans, self._forward.device)
+        plan = self._forward.plan([list(range(-1, n - 1)) for n in lengths], spans)
         plan.capture = []
         tokens = [token for d in drafts for token in d.row]
         positions = [len(d.prompt.prefix) + i for d in drafts for i in range(len(d.row))]

@@ -12,6 +12,7 @@ from promptopt.engines.hardware import to_device
 
 LayerKV = tuple[torch.Tensor, torch.Tensor]
 _SHORT_ROW = 32
+_ALIGNED = 8  # CUDA multiplies matrices of half-precision numbers fast where their sides are multiples of this
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,19 @@ class RowBucket:
     bias: torch.Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Chains:
+    """Rows of which none branches, as kernels for sequences of different lengths take them.
+
+    Attributes:
+        ends: int32 (rows + 1,): 0, and the packed position one beyond each row.
+        longest: Tokens of the longest row.
+    """
+
+    ends: torch.Tensor
+    longest: int
+
+
 @dataclass(slots=True)
 class RowCache:
     """Keys and values of rows that are being continued token by token.
@@ -68,12 +82,14 @@ class TreePlan:
         spans: What they attend to before their rows. Spans may nest and follow one another; a token attends to every
             span that covers it.
         buckets: How rows attend within themselves; together they cover every packed token once.
+        chains: When not None, rows attend within themselves as these say, and ``buckets`` is empty.
         rows: When not None, packed token r continues row r of this cache, and ``buckets`` is empty.
         capture: When not None, the pass's own keys and values are appended here, layer by layer.
     """
 
     spans: list[PrefixSpan]
     buckets: list[RowBucket] = field(default_factory=list)
+    chains: Chains | None = None
     rows: RowCache | None = None
     capture: list[LayerKV] | None = None
 
@@ -83,7 +99,9 @@ class TreePlan:
         return len(self.buckets) == 1
 
 
-def tree_plan(parents: Sequence[Sequence[int]], spans: list[PrefixSpan], device: torch.device) -> TreePlan:
+def tree_plan(
+    parents: Sequence[Sequence[int]], spans: list[PrefixSpan], device: torch.device, chains: bool = False
+) -> TreePlan:
     """A plan for packed rows.
 
     Args:
@@ -91,11 +109,15 @@ def tree_plan(parents: Sequence[Sequence[int]], spans: list[PrefixSpan], device:
             children.
         spans: What the rows attend to besides.
         device: Where the plan is used.
+        chains: Whether rows that do not branch may be planned as chains.
 
     Returns:
         The plan; row r's tokens follow those of row r - 1 in the packed sequence.
     """
     lengths = [len(row) for row in parents]
+    if chains and not any(map(_branches, parents)):
+        ends = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        return TreePlan(spans, chains=Chains(to_device(ends, device), max(lengths)))
     starts = [end - length for end, length in zip(accumulate(lengths), lengths, strict=True)]
     buckets = [_bucket([parents[r] for r in rows], [starts[r] for r in rows], device) for rows in _by_length(lengths)]
     return TreePlan(spans, buckets)
@@ -118,18 +140,24 @@ def _by_length(lengths: Sequence[int]) -> list[list[int]]:
 def _bucket(parents: Sequence[Sequence[int]], starts: Sequence[int], device: torch.device) -> RowBucket:
     lengths = torch.tensor([len(row) for row in parents]).unsqueeze(1)
     longest = int(lengths.max())
+    if device.type == "cuda":
+        longest += -longest % _ALIGNED
     column = torch.arange(longest)
     # Padding repeats the row's own last token: its values must stay out of other rows even when they are NaN.
     gather = torch.tensor(starts).unsqueeze(1) + torch.minimum(column, lengths - 1)
     padded = (column < lengths).flatten().nonzero().squeeze(1)
     allowed = _causal(longest)
-    branching = [r for r, row in enumerate(parents) if any(parent != i - 1 for i, parent in enumerate(row))]
+    branching = [r for r, row in enumerate(parents) if _branches(row)]
     if branching:
         allowed = allowed.repeat(len(parents), 1, 1)
         for r in branching:
             allowed[r] = _ancestors(parents[r], longest)
     parts = (gather, gather.flatten()[padded], padded, _bias(allowed))
     return RowBucket(*(to_device(part, device) for part in parts))
+
+
+def _branches(row: Sequence[int]) -> bool:
+    return any(parent != i - 1 for i, parent in enumerate(row))
 
 
 def _causal(tokens: int) -> torch.Tensor:
