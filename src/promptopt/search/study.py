@@ -110,7 +110,9 @@ class SweepStudy:
         self._open: dict[int, int] = {}
         self._storage, self._study = _open(name, url, directions)
         self._study_id = self._storage.get_study_id_from_name(name)
-        self._parameters = sa.Table("trial_params", sa.MetaData(), autoload_with=self._storage.engine)
+        tables = sa.MetaData()
+        self._parameters = sa.Table("trial_params", tables, autoload_with=self._storage.engine, resolve_fks=False)
+        self._trials = sa.Table("trials", tables, autoload_with=self._storage.engine, resolve_fks=False)
         self._check_identity(name, identity)
         self._settle_abandoned()
         trials = self._study.get_trials(deepcopy=False)
@@ -145,7 +147,7 @@ class SweepStudy:
             point = self._space.seed_point()
         asked = self._proposals.ask(len(self._records), point)
         trial = self._storage.create_new_trial(self._study_id)
-        if (number := self._storage.get_trial_number_from_id(trial)) != asked.number:
+        if (number := self._number_of(trial)) != asked.number:
             raise UserError(
                 f"the study has a trial {number} that this sweep did not begin",
                 where=self._study.study_name,
@@ -186,6 +188,12 @@ class SweepStudy:
         """Releases the database; SQLite then folds its write-ahead log into the file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
+
+    def _number_of(self, trial: int) -> int:
+        """A trial's number, without all else that Optuna reads to tell it."""
+        query = sa.select(self._trials.c.number).where(self._trials.c.trial_id == trial)
+        with self._storage.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def _write_parameters(self, trial: int, asked: FrozenTrial) -> None:
         """Writes a new trial's parameters as Optuna would, in one statement: Optuna looks up the trial, and the

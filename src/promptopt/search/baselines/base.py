@@ -110,6 +110,8 @@ class Meter:
     def _tokens(
         self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase], fresh: set[tuple[str, str]]
     ) -> int:
+        if not fresh:
+            return 0
         by_digest = {case.digest: case for case in cases}
         queries = [
             bind(prompt, {ITEM_SLOT: by_digest[digest].item}, sample)
