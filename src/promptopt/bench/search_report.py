@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from promptopt.bench.search_bench import SearchCell
 from promptopt.bench.search_summary import SearchBenchSummary
 
 ROWS_FILE, SUMMARY_FILE, PAGE_FILE = "rows.csv", "result.json", "report.html"
 _LONG = ("test", "groups", "labels", "scores", "prompts", "settings")
-# Okabe and Ito's colours, which people with any colour vision tell apart.
-_COLOURS = ("#0072B2", "#D55E00", "#E69F00", "#CC79A7", "#009E73", "#56B4E9", "#8C8C8C", "#000000")
+_OWN, _OTHER = "#0072B2", "#8C8C8C"  # Okabe and Ito's blue, and grey
+_SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star", "pentagon", "cross")
+_PANELS_IN_A_LINE = 3
 
 
 def write_search_bench(summary: SearchBenchSummary, cells: Sequence[SearchCell], folder: Path) -> None:
@@ -31,14 +33,15 @@ def write_search_bench(summary: SearchBenchSummary, cells: Sequence[SearchCell],
 
 
 def _page(summary: SearchBenchSummary) -> str:
-    figures = [_bars(summary), _optimism(summary)]
+    figures = [_estimates(summary), _optimism(summary)]
     drawn = "\n".join(
         f"<section>{figure.to_html(full_html=False, include_plotlyjs=number == 0)}</section>"
         for number, figure in enumerate(figures)
     )
     said = (
         "Every method had the same seed prompt, search cases and number of judgements; thresholds were fitted for all "
-        "of them alike. Bars are means over seeds on the sealed test, with 95% intervals over test cases."
+        "of them alike. Dots are means over seeds on the sealed test, with 95% intervals over test cases; promptopt's "
+        "own are blue."
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>promptopt: search benchmark</title>'
@@ -47,43 +50,56 @@ def _page(summary: SearchBenchSummary) -> str:
     )
 
 
-def _bars(summary: SearchBenchSummary) -> go.Figure:
-    figure = go.Figure()
-    for number, method in enumerate(dict.fromkeys(row.method for row in summary.rows)):
-        rows = [row for row in summary.rows if row.method == method]
-        figure.add_bar(
-            name=method,
-            x=[row.task for row in rows],
-            y=[row.auprc.point for row in rows],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [row.auprc.high - row.auprc.point for row in rows],
-                "arrayminus": [row.auprc.point - row.auprc.low for row in rows],
-            },
-            marker_color=_COLOURS[number % len(_COLOURS)],
-        )
-    figure.update_layout(barmode="group", title="AUPRC on the sealed test")
-    figure.update_yaxes(range=[0, 1], title="AUPRC")
+def _estimates(summary: SearchBenchSummary) -> go.Figure:
+    """A panel for each task, a line for each method; what is promptopt's stands out."""
+    tasks = list(dict.fromkeys(row.task for row in summary.rows))
+    methods = list(dict.fromkeys(row.method for row in summary.rows))
+    columns = min(_PANELS_IN_A_LINE, len(tasks))
+    lines = -(-len(tasks) // columns)
+    figure = make_subplots(lines, columns, shared_yaxes=True, subplot_titles=tasks, vertical_spacing=0.18 / lines)
+    for place, task in enumerate(tasks):
+        for own in (False, True):
+            rows = [row for row in summary.rows if row.task == task and (row.method in summary.above_best) == own]
+            trace = go.Scatter(
+                x=[row.auprc.point for row in rows],
+                y=[row.method for row in rows],
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [row.auprc.high - row.auprc.point for row in rows],
+                    "arrayminus": [row.auprc.point - row.auprc.low for row in rows],
+                },
+                mode="markers",
+                marker={"color": _OWN if own else _OTHER, "size": 9},
+                showlegend=False,
+            )
+            figure.add_trace(trace, place // columns + 1, place % columns + 1)
+    figure.update_yaxes(categoryorder="array", categoryarray=methods[::-1])
+    figure.update_xaxes(range=[0, 1])
+    figure.update_layout(title="AUPRC on the sealed test", height=140 + lines * (80 + 26 * len(methods)))
     return figure
 
 
 def _optimism(summary: SearchBenchSummary) -> go.Figure:
     """What the search cases promised against what the test kept."""
     figure = go.Figure()
-    for number, method in enumerate(dict.fromkeys(row.method for row in summary.rows)):
-        rows = [row for row in summary.rows if row.method == method]
+    for number, task in enumerate(dict.fromkeys(row.task for row in summary.rows)):
+        rows = [row for row in summary.rows if row.task == task]
         figure.add_scatter(
-            name=method,
+            name=task,
             x=[row.search_auprc for row in rows],
             y=[row.auprc.point for row in rows],
-            text=[row.task for row in rows],
-            mode="markers+text",
-            textposition="top center",
-            marker={"color": _COLOURS[number % len(_COLOURS)], "size": 11},
+            text=[row.method for row in rows],
+            hovertemplate="%{text}: %{x:.3f} promised, %{y:.3f} kept",
+            mode="markers",
+            marker={
+                "color": [_OWN if row.method in summary.above_best else _OTHER for row in rows],
+                "symbol": _SYMBOLS[number % len(_SYMBOLS)],
+                "size": 11,
+            },
         )
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": "#8C8C8C"}, name="kept in full")
-    figure.update_layout(title="AUPRC on the search cases against the sealed test")
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"dash": "dot", "color": _OTHER}, name="kept in full")
+    figure.update_layout(title="AUPRC on the search cases against the sealed test", height=560)
     figure.update_xaxes(title="search cases", range=[0, 1])
     figure.update_yaxes(title="sealed test", range=[0, 1])
     return figure
