@@ -19,7 +19,7 @@ def summary() -> SearchBenchSummary:
             task=task,
             method=method,
             seeds=1,
-            auprc=Interval(point=value, low=value - 0.1, high=value + 0.2),
+            auprc=Interval(point=value, low=value - 0.1, high=value + 0.2, level=0.95),
             by_seed=(value,),
             differences={},
             search_auprc=value,
@@ -34,7 +34,7 @@ def summary() -> SearchBenchSummary:
         for method, value in zip(METHODS, (0.3, 0.5, 0.6, 0.4 + number / 100), strict=True)
     ]
     own = {"promptopt": (), "promptopt_jury@verbalized": TASKS}
-    return SearchBenchSummary(rows=tuple(rows), overhead=None, below=(), above_best=own)
+    return SearchBenchSummary(rows=tuple(rows), overhead=0.01, below=(), above_best=own)
 
 
 def test_every_task_is_a_panel_with_every_method_in_it(summary):

@@ -19,7 +19,16 @@ import pytest
 from promptopt import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-SWEEP = ("judge=fake", "experiment=quickstart", "domain=violence", "search.budget.trials=4", "search.finalists=1")
+SWEEP = (
+    "judge=fake",
+    "experiment=quickstart",
+    "domain=violence",
+    "program.shapes=[direct]",
+    "search.operating_point.criterion=recall_at_precision",
+    "search.racing.blocks=[24]",
+    "search.budget.trials=4",
+    "search.finalists=1",
+)
 
 
 @dataclass(frozen=True)

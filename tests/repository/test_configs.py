@@ -61,7 +61,7 @@ def test_defaults_in_yaml_are_those_of_a_sweep_without_overrides():
 def test_quickstart_tries_forty_candidates_or_more_of_one_question_each():
     config = _compose("experiment=quickstart")
     assert config.name == "quickstart"
-    assert config.program.shapes == ("direct",)
+    assert set(config.program.shapes) == {"direct", "verbalized"}
     assert (config.search.budget.trials or 0) >= 40
     assert config.program.size >= 10 * (config.search.budget.trials or 0)
 
