@@ -11,6 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
+SEARCH_PARTS = ("", "verbalized", "gepa", "moderation")
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
         ("search-replay", search_replay(load("2026-11-25-search-replay"))),
-        ("search", search(load("2026-11-26-search-end-to-end"))),
+        ("search", search(*(load("2026-11-26-search-end-to-end", part) for part in SEARCH_PARTS))),
         ("steerability", steerability(load("2026-11-25-steerability"))),
         ("shapes", shapes(load("2026-11-25-shapes"))),
         ("functions", functions(load("2026-11-25-hatecheck-functions"))),
@@ -239,36 +240,77 @@ BASELINES = {
 }
 
 
-def search(result: dict[str, Any]) -> str:
-    """Searches end to end."""
-    rows = result["rows"]
-    tasks, methods = list(dict.fromkeys(r["task"] for r in rows)), list(dict.fromkeys(r["method"] for r in rows))
-    found = {(row["task"], row["method"]): row for row in rows}
-    own = list(result["above_best"])
+def search(result: dict[str, Any], alike: dict[str, Any], gepa: dict[str, Any], outside: dict[str, Any]) -> str:
+    """Searches end to end.
+
+    Args:
+        result: Methods by themselves, on HateCheck and authored sets.
+        alike: The other methods on programs of the same shape as promptopt's.
+        gepa: The one method that is too slow for more than a seed.
+        outside: The moderation set's categories.
+    """
+    own = _best_own(result)
     lines = [
-        "`promptopt bench search --tasks experiments/2026-11-26-search-end-to-end/tasks.yaml --methods "
-        f"{','.join(methods)}`, AUPRC on the sealed test, mean over {rows[0]['seeds']} seeds with 95% intervals over "
-        f"test cases; in brackets the paired difference to {method_name(own[0])}, where it is significant:",
+        f"{_search_command('tasks')}, AUPRC on the sealed test, mean over {_seeds(result)} seeds with 95% intervals "
+        f"over test cases; in brackets the paired difference to {method_name(own)}, where it is significant:",
         "",
-        f"| method | {' | '.join(tasks)} |",
-        f"|---|{'---:|' * len(tasks)}",
+        *_search_table(result),
+        "",
     ]
-    for method in sorted(methods, key=lambda name: ("@" not in name, name not in own)):
-        cells = []
-        for task in tasks:
-            row = found[task, method]
-            gap = row["differences"].get(own[0])
-            apart = gap and (gap["low"] > 0 or gap["high"] < 0)
-            cells.append(interval(row["auprc"]) + (f" ({-gap['point']:+.3f})" if apart else ""))
-        lines.append(f"| {method_name(method, bold=method in own)} | {' | '.join(cells)} |")
-    lines.append("")
-    for name in own:
+    for name in result["above_best"]:
         below = [f"{method_name(method)} on {task}" for mine, task, method in result["below"] if mine == name]
         lines.append(
             f"Significantly above {method_name(name)}: {', '.join(below) or 'none'}; its mean is above that of every "
             f"method that is not promptopt's on: {', '.join(result['above_best'][name]) or 'no task'}.\n"
         )
-    return "\n".join(lines).rstrip()
+    lines += [
+        f"With the verbalizer for everybody ({_search_command('tasks-four')}, {_seeds(alike)} seeds):",
+        "",
+        *_search_table(alike),
+        "",
+        f"Categories S and H of the moderation set ({_search_command('tasks-moderation')}, one seed):",
+        "",
+        *_search_table(outside),
+        "",
+        "DSPy GEPA, one seed, beside the jury of that seed: " + "; ".join(_side_by_side(gepa)) + ".",
+    ]
+    return "\n".join(lines)
+
+
+def _search_command(tasks: str) -> str:
+    return f"`promptopt bench search --tasks experiments/2026-11-26-search-end-to-end/{tasks}.yaml`"
+
+
+def _seeds(result: dict[str, Any]) -> int:
+    return int(result["rows"][0]["seeds"])
+
+
+def _best_own(result: dict[str, Any]) -> str:
+    """The own method that differences are taken to: the jury on verbalized programs where it was run."""
+    own = list(result["above_best"])
+    return "promptopt_jury@verbalized" if "promptopt_jury@verbalized" in own else own[0]
+
+
+def _search_table(result: dict[str, Any]) -> list[str]:
+    rows, reference = result["rows"], _best_own(result)
+    tasks, methods = list(dict.fromkeys(r["task"] for r in rows)), list(dict.fromkeys(r["method"] for r in rows))
+    own, found = list(result["above_best"]), {(row["task"], row["method"]): row for row in rows}
+    lines = [f"| method | {' | '.join(tasks)} |", f"|---|{'---:|' * len(tasks)}"]
+    for method in sorted(methods, key=lambda name: (name not in own, "@" not in name)):
+        cells = []
+        for task in tasks:
+            row = found[task, method]
+            gap = row["differences"].get(reference)
+            apart = gap and (gap["low"] > 0 or gap["high"] < 0)
+            cells.append(interval(row["auprc"]) + (f" ({-gap['point']:+.3f})" if apart else ""))
+        lines.append(f"| {method_name(method, bold=method in own)} | {' | '.join(cells)} |")
+    return lines
+
+
+def _side_by_side(gepa: dict[str, Any]) -> list[str]:
+    own, found = _best_own(gepa), {(row["task"], row["method"]): row["auprc"]["point"] for row in gepa["rows"]}
+    tasks = dict.fromkeys(row["task"] for row in gepa["rows"])
+    return [f"{task} {found[task, 'gepa']:.3f} and {found[task, own]:.3f}" for task in tasks]
 
 
 def method_name(name: str, bold: bool = False) -> str:
