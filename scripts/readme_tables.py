@@ -258,9 +258,8 @@ def search(result: dict[str, Any], alike: dict[str, Any], gepa: dict[str, Any], 
         "",
     ]
     for name in result["above_best"]:
-        below = [f"{method_name(method)} on {task}" for mine, task, method in result["below"] if mine == name]
         lines.append(
-            f"Significantly above {method_name(name)}: {', '.join(below) or 'none'}; its mean is above that of every "
+            f"Significantly above {method_name(name)}: {_who_is_above(result, name)}; its mean is above that of every "
             f"method that is not promptopt's on: {', '.join(result['above_best'][name]) or 'no task'}.\n"
         )
     lines += [
@@ -275,6 +274,15 @@ def search(result: dict[str, Any], alike: dict[str, Any], gepa: dict[str, Any], 
         "DSPy GEPA, one seed, beside the jury of that seed: " + "; ".join(_side_by_side(gepa)) + ".",
     ]
     return "\n".join(lines)
+
+
+def _who_is_above(result: dict[str, Any], own: str) -> str:
+    """``CAPO (hatecheck, abuse)``, ...; ``none``."""
+    tasks: dict[str, list[str]] = {}
+    for mine, task, method in result["below"]:
+        if mine == own:
+            tasks.setdefault(method, []).append(task)
+    return "; ".join(f"{method_name(method)} ({', '.join(found)})" for method, found in tasks.items()) or "none"
 
 
 def _search_command(tasks: str) -> str:
