@@ -26,7 +26,16 @@ ROOT = Path(__file__).resolve().parents[2]
 INTERVAL = re.compile(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]")
 
 
-AGAIN = ("judge=fake", "experiment=quickstart", "domain=violence", "search.budget.trials=4", "search.finalists=1")
+AGAIN = (
+    "judge=fake",
+    "experiment=quickstart",
+    "domain=violence",
+    "program.shapes=[direct]",
+    "search.operating_point.criterion=recall_at_precision",
+    "search.racing.blocks=[24]",
+    "search.budget.trials=4",
+    "search.finalists=1",
+)
 
 
 class Silent:
