@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,6 +310,14 @@ def test_actors_compute_with_the_threads_that_they_reserve(start: Callable[..., 
     assert engine.describe().versions["threads"].startswith("3 ")
 
 
+def _call_until_it_is_dead(handle: Any, seconds: float = 30.0) -> None:
+    """``ray.kill`` does not wait: an actor may serve another call before it dies."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        ray.get(handle.call.remote("score", []), timeout=seconds)
+        time.sleep(0.05)
+
+
 def test_close_ends_the_actors_and_leaves_a_cluster_that_others_started() -> None:
     engine = RayEngine(FakeEngine, TWO)
     handles = engine.actors
@@ -317,7 +326,7 @@ def test_close_ends_the_actors_and_leaves_a_cluster_that_others_started() -> Non
     assert ray.is_initialized()
     for handle in handles:
         with pytest.raises(ray.exceptions.RayActorError):
-            ray.get(handle.call.remote("score", []), timeout=30)
+            _call_until_it_is_dead(handle)
     with pytest.raises(EngineError, match="closed"):
         engine.score(_queries(1))
 
