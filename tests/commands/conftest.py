@@ -23,12 +23,18 @@ SWEEP = (
     "judge=fake",
     "experiment=quickstart",
     "domain=violence",
-    "program.shapes=[direct]",
+    "program=direct",
     "search.operating_point.criterion=recall_at_precision",
     "search.racing.blocks=[24]",
     "search.budget.trials=4",
     "search.finalists=1",
 )
+
+
+@pytest.fixture(scope="session")
+def small_sweep() -> tuple[str, ...]:
+    """Settings of the sweep ``one`` in the folder of ``runs``."""
+    return SWEEP
 
 
 @dataclass(frozen=True)

@@ -26,18 +26,6 @@ ROOT = Path(__file__).resolve().parents[2]
 INTERVAL = re.compile(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]")
 
 
-AGAIN = (
-    "judge=fake",
-    "experiment=quickstart",
-    "domain=violence",
-    "program.shapes=[direct]",
-    "search.operating_point.criterion=recall_at_precision",
-    "search.racing.blocks=[24]",
-    "search.budget.trials=4",
-    "search.finalists=1",
-)
-
-
 class Silent:
     """A display that shows nothing."""
 
@@ -46,9 +34,9 @@ class Silent:
 
 
 @pytest.fixture(scope="module")
-def outcome(runs):
+def outcome(runs, small_sweep):
     """The finished sweep ``one``, run once more."""
-    return run_sweep(load_config([*AGAIN, f"runs_dir={runs}", "name=one", "tracking=mlflow"]), Silent())
+    return run_sweep(load_config([*small_sweep, f"runs_dir={runs}", "name=one", "tracking=mlflow"]), Silent())
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,18 @@ LENGTHS = (1, 40, 17, 103, 9)
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def capability(monkeypatch):
+    """Lets torch tell of a card of some compute capability."""
+
+    def tell(version: tuple[int, int]) -> None:
+        flash._is_recent.cache_clear()
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: version)
+
+    yield tell
+    flash._is_recent.cache_clear()
+
+
 def make_rows(lengths: tuple[int, ...] = LENGTHS) -> list[list[int]]:
     return [list(range(-1, length - 1)) for length in lengths]
 
@@ -76,8 +88,14 @@ def test_nobody_is_planned_as_a_chain_unasked():
         ("cpu", torch.bfloat16, 128, False),
     ],
 )
-def test_the_kernels_serve_half_precision_on_cuda(device, dtype, size, served):
+def test_the_kernels_serve_half_precision_on_cuda(device, dtype, size, served, capability):
+    capability((8, 0))
     assert flash.serves(torch.device(device), dtype, size) is served
+
+
+def test_cards_older_than_ampere_are_not_served(capability):
+    capability((7, 5))
+    assert not flash.serves(torch.device("cuda"), torch.float16, 128)
 
 
 def test_the_kernels_take_what_they_are_given():

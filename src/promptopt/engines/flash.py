@@ -10,17 +10,30 @@ Source: Dao, "FlashAttention-2: faster attention with better parallelism and wor
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 from promptopt.engines.plans import Chains, TreePlan
 
 _LARGEST_HEAD = 256
+_OLDEST_CARDS = (8, 0)  # compute capability: Ampere
 
 
 def serves(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
-    """True where the kernels compute attention of such numbers."""
+    """True where there is a CUDA card whose kernels compute attention of such numbers."""
+    return device.type == "cuda" and takes(device, dtype, head_size)
+
+
+def takes(device: torch.device, dtype: torch.dtype, head_size: int) -> bool:
+    """True for the formats and sizes that the kernels are made for, unless the device is too old a card for them."""
     half = dtype in (torch.float16, torch.bfloat16)
-    return device.type == "cuda" and half and head_size % 8 == 0 and head_size <= _LARGEST_HEAD
+    return half and head_size % 8 == 0 and head_size <= _LARGEST_HEAD and _is_recent(device)
+
+
+@cache
+def _is_recent(device: torch.device) -> bool:
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= _OLDEST_CARDS
 
 
 def chain_attention(
