@@ -17,7 +17,7 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv with the package and the tools for working on it
 
-quickstart: $(STAMP) ## fetch the default judge, sweep 42 prompts in minutes, compare seed and winner
+quickstart: $(STAMP) ## fetch the default judge, sweep 40 prompts in minutes, compare seed and winner
 	@$(BIN)/promptopt models pull smollm2-135m
 	@$(BIN)/promptopt sweep experiment=quickstart
 

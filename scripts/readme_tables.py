@@ -61,8 +61,7 @@ def quickstart(summary: dict[str, Any]) -> str:
         ("recall at threshold", "recall"),
     ]
     lines = [
-        "`python experiments/2026-11-22-quickstart/run.py`, on two cores of an AMD EPYC, in bfloat16 "
-        "(the quickstart is set to float32 since, and takes longer):",
+        "`python experiments/2026-11-22-quickstart/run.py`, on two cores of an AMD EPYC with AVX512-BF16, in bfloat16:",
         "",
         f"| {summary['domain']}, sealed test of {winner['cases']} cases | seed prompt | winner |",
         "|---|---:|---:|",

@@ -163,7 +163,10 @@ def promote(
 @bundle_app.command("verify")
 def bundle_verify(
     bundle: Annotated[Path, typer.Argument(help="Folder of an exported judge, or the file of a cascade or jury.")],
-    tolerance: Annotated[float, typer.Option(help="Largest difference of a probability that passes.")] = 1e-3,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Largest difference of a probability that passes; .001, or the bundle's own, if not given."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check every byte of a bundle and judge its pinned cases again. Exit code 1 when a verdict differs."""

@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from promptopt.core.candidate import Candidate
 from promptopt.errors import StudyMismatchError, UserError
+from promptopt.search import trial_tables
 from promptopt.search.config import SamplerConfig
 from promptopt.search.study import SweepStudy, TrialRecord
 
@@ -81,12 +82,13 @@ def test_tpe_learns_from_what_it_is_told(open_study):
 
 
 def _kill_in_ask(study, monkeypatch, objectives=1):
-    monkeypatch.setattr(study._storage, "create_new_trial", _die)
+    monkeypatch.setattr(study._tables, "begin", _die)
     study.ask()
 
 
 def _kill_before_the_parameters(study, monkeypatch, objectives=1):
-    monkeypatch.setattr(study, "_write_parameters", _die)
+    """The transaction that begins a trial is never committed."""
+    monkeypatch.setattr(trial_tables, "_parameters", _die)
     study.ask()
 
 
@@ -107,21 +109,22 @@ def _kill_after_ask(study, monkeypatch, objectives=1):
     raise KilledError
 
 
-def _kill_before_the_record(study, monkeypatch, objectives=1):
+def _kill_before_the_end(study, monkeypatch, objectives=1):
     number, point = study.ask()
-    monkeypatch.setattr(study._storage, "set_trial_user_attr", _die)
+    monkeypatch.setattr(study._tables, "end", _die)
     study.tell(_record(number, point, objectives))
 
 
-def _kill_after_the_record(study, monkeypatch, objectives=1):
+def _kill_in_the_end(study, monkeypatch, objectives=1):
+    """The transaction that ends a trial is never committed."""
     number, point = study.ask()
-    monkeypatch.setattr(study, "_finish", _die)
+    monkeypatch.setattr(trial_tables, "_facts", _die)
     study.tell(_record(number, point, objectives))
 
 
-def _kill_before_the_state(study, monkeypatch, objectives=1):
+def _kill_after_the_end(study, monkeypatch, objectives=1):
     number, point = study.ask()
-    monkeypatch.setattr(study._storage, "set_trial_state_values", _die)
+    monkeypatch.setattr(study._proposals, "tell", _die)
     study.tell(_record(number, point, objectives))
 
 
@@ -134,9 +137,9 @@ KILLS = [
     _kill_between_suggestions,
     _kill_before_the_parameters,
     _kill_after_ask,
-    _kill_before_the_record,
-    _kill_after_the_record,
-    _kill_before_the_state,
+    _kill_before_the_end,
+    _kill_in_the_end,
+    _kill_after_the_end,
 ]
 
 
@@ -177,8 +180,8 @@ def test_a_trial_that_was_begun_and_not_recorded_is_known(open_study, monkeypatc
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         kill(study, patch)
     resumed = open_study()
-    recorded = kill in (_kill_after_the_record, _kill_before_the_state)
-    unwritten = kill in (_kill_in_ask, _kill_between_suggestions)
+    recorded = kill is _kill_after_the_end
+    unwritten = kill in (_kill_in_ask, _kill_between_suggestions, _kill_before_the_parameters)
     assert resumed.has_interrupted_trial == (not recorded and not unwritten)
     assert len(resumed.records()) == (4 if recorded else 3)
     assert open_study().has_interrupted_trial == resumed.has_interrupted_trial, "a second look changes nothing"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport
+from promptopt.bundle.parity import VerifyReport
 from promptopt.core.content import PartedText
 from promptopt.core.model import FrozenModel
 from promptopt.core.verdict import Verdict
@@ -140,8 +140,8 @@ class TextJudge(Protocol):
         """Every row of a stream with its verdict, in order, holding a bounded number of rows."""
         ...
 
-    def verify(self, tolerance: float = DEFAULT_TOLERANCE) -> VerifyReport:
-        """Judges the pinned cases again and compares."""
+    def verify(self, tolerance: float | None = None) -> VerifyReport:
+        """Judges the pinned cases again and compares; the tolerance is that of each bundle if none is given."""
         ...
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from promptopt.bundle.drift import EXACT_TOLERANCE, Drift
 from promptopt.core.case import Label, Split
 from promptopt.core.content import ImagePart, PartedText, PartName
 from promptopt.core.digest import digest_data
@@ -152,6 +153,8 @@ class PromptBundle(FrozenModel):
         judge: How to load the judge again: the judge configuration as plain data.
         scores: What it scored, by split.
         parity: Pinned cases, 16 to 24 of them where the search split has as many.
+        drift: What other company did to the pinned cases when the bundle was made; None where it does nothing (float32)
+            or was not measured.
         openings: Every opening of the sealed test split.
         policy_source: The policy file's text, shipped as a copy when given.
     """
@@ -175,6 +178,9 @@ class PromptBundle(FrozenModel):
     judge: dict[str, JsonValue]
     scores: dict[Split, SplitScores]
     parity: tuple[ParityCase, ...] = Field(min_length=1, max_length=MAX_PARITY_CASES)
+    drift: Drift | None = Field(
+        default=None, exclude_if=lambda drift: drift is None
+    )  # a digest of its own only if used
     openings: tuple[SealOpening, ...] = ()
     policy_source: str | None = None
 
@@ -194,6 +200,11 @@ class PromptBundle(FrozenModel):
     def engine_card(self) -> EngineCard:
         """The card of the judge that was measured."""
         return card_of(self.engine)
+
+    @property
+    def tolerance(self) -> float:
+        """Largest difference of a pinned probability that passes on the judge that was measured."""
+        return EXACT_TOLERANCE if self.drift is None else self.drift.tolerance
 
     @field_validator("created")
     @classmethod

@@ -27,7 +27,7 @@ A verdict is a label with a probability, or the reason why there is none; no ver
 
 judges the pinned cases again and compares probabilities and verdicts with those recorded at export. Run it once on
 every new machine, engine version or number format. `sha256sum --check bundle.sha256` checks the manifest, which holds
-the digest of every other file.
+the digest of every other file.{drift}
 """
 
 
@@ -41,7 +41,7 @@ def render_readme(bundle: PromptBundle) -> str:
         f"`{_inline(str(bundle.engine['model']))}` and turns "
         "the measured answers into a verdict by the policy's routing.\n",
         "`parity.jsonl` holds the texts of the pinned cases, which may be offensive or disturbing.\n",
-        _USE,
+        _USE.replace("{drift}", _drift(bundle)),
         "## Scores\n",
         _scores(bundle),
         _threshold(bundle),
@@ -61,6 +61,17 @@ def _scores(bundle: PromptBundle) -> str:
         values = [_value(scores.metrics[name]) if name in scores.metrics else "" for name in metrics]
         lines.append(_row([split.value, *counts, *values]))
     return "\n".join(lines) + "\n\nIn brackets: confidence intervals.\n"
+
+
+def _drift(bundle: PromptBundle) -> str:
+    drift = bundle.drift
+    if drift is None:
+        return ""
+    return (
+        f" This judge is not exact: judged in other company, a pinned case's probabilities moved by "
+        f"{drift.largest:.2g} at most when the bundle was made ({drift.changed} of {_count(drift.cases, 'verdict')} "
+        f"changed), so that {bundle.tolerance:.2g} is allowed."
+    )
 
 
 def _threshold(bundle: PromptBundle) -> str:

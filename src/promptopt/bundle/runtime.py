@@ -18,7 +18,7 @@ from promptopt.bundle.contract import (
     askable,
 )
 from promptopt.bundle.model import PromptBundle
-from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport, compare
+from promptopt.bundle.parity import VerifyReport, compare
 from promptopt.core.verdict import Verdict
 from promptopt.engines.base import EngineCard, JudgeEngine, Usage
 from promptopt.errors import BundleError
@@ -117,12 +117,12 @@ class BundleJudge(BlockJudge):
                 remedy="load the judge that the bundle names, or verify the bundle on this one",
             )
 
-    def verify(self, tolerance: float = DEFAULT_TOLERANCE) -> VerifyReport:
+    def verify(self, tolerance: float | None = None) -> VerifyReport:
         """Judges the pinned cases again and compares.
 
         Args:
-            tolerance: Largest difference of a probability that passes; half-precision judges on other hardware may
-                need more than the default.
+            tolerance: Largest difference of a probability that passes; None is the bundle's own
+                (:attr:`PromptBundle.tolerance`). Half-precision judges on other hardware may need more.
 
         Returns:
             The comparison; it passes when every label is the same and no probability differs by more.
@@ -131,14 +131,16 @@ class BundleJudge(BlockJudge):
             EngineError: The engine cannot serve the cases at all.
         """
         pinned = self.bundle.parity
+        allowed = self.bundle.tolerance if tolerance is None else tolerance
         answers = self._ask([case.item for case in pinned])
         scores = self.bundle.procedure.score(answers.probabilities)
         verdicts = self._verdicts(answers, scores)
         cases = [
-            compare(case, answers.of_case(row), float(scores[row]), verdicts[row]) for row, case in enumerate(pinned)
+            compare(case, answers.of_case(row), float(scores[row]), verdicts[row], allowed)
+            for row, case in enumerate(pinned)
         ]
         found = self._engine.describe().fingerprint
-        return VerifyReport.of(cases, tolerance, expected=self.bundle.fingerprint, found=found)
+        return VerifyReport.of(cases, expected=self.bundle.fingerprint, found=found)
 
     def askable(self, texts: Sequence[Content | None]) -> Askable:
         """Sorts out what cannot be asked about; for callers that ask several bundles' questions at once."""

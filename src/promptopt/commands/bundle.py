@@ -11,6 +11,7 @@ from rich.table import Table
 from promptopt.bundle.composition.opening import open_judge
 from promptopt.bundle.composition.reader import read_judge
 from promptopt.bundle.composition.tree import Branch, Node
+from promptopt.bundle.drift import EXACT_TOLERANCE
 from promptopt.bundle.model import PromptBundle, metric_names
 from promptopt.commands.bundle_composition import show_composition
 from promptopt.commands.output import console, count, print_json, table, with_interval
@@ -19,7 +20,7 @@ from promptopt.policy.grading import SEVERITY_WORDS
 EXIT_DIFFERS = 1
 
 
-def verify(folder: Path, tolerance: float, as_json: bool) -> None:
+def verify(folder: Path, tolerance: float | None, as_json: bool) -> None:
     """Checks a bundle's bytes and re-judges its pinned cases; exits with 1 when one differs."""
     node = read_judge(folder)
     with open_judge(node, any_judge=True) as judge:
@@ -32,7 +33,7 @@ def verify(folder: Path, tolerance: float, as_json: bool) -> None:
         out.print(f"files      every digest matches ({escape(str(folder))})", soft_wrap=True)
         out.print(f"judge      {escape(_judges(node, report.engine_matches))}", soft_wrap=True)
         out.print(f"verdicts   {report.agreement:.0%} of {count(len(report.cases), 'pinned case')} agree")
-        out.print(f"scores     differ by {largest} at most, {tolerance:g} is allowed")
+        out.print(f"scores     differ by {largest} at most, {report.tolerance:.2g} is allowed{_why(node, tolerance)}")
         if report.differing:
             out.print(f"differing  {escape(', '.join(report.differing))}", soft_wrap=True)
         out.print("verified" if report.passed else "NOT verified")
@@ -60,6 +61,15 @@ def show(folder: Path, prompt: bool, as_json: bool) -> None:
                 out.print(f"\n[bold]{escape(message['role'])}[/]\n{escape(message['content'])}")
 
 
+def _why(node: Node, tolerance: float | None) -> str:
+    """Where the tolerance comes from, if it is wider than that of exact judges."""
+    drifts = [leaf.bundle.drift for leaf in node.leaves() if leaf.bundle.drift is not None]
+    if tolerance is not None or all(drift.tolerance <= EXACT_TOLERANCE for drift in drifts):
+        return ""
+    widest = max(drift.largest for drift in drifts)
+    return f": other company moved them by {widest:.2g} when the bundle was made"
+
+
 def _judges(node: Node, same: bool) -> str:
     names = list(dict.fromkeys(str(leaf.bundle.judge.get("name", "?")) for leaf in node.leaves()))
     if len(names) > 1:
@@ -81,10 +91,21 @@ def _facts(bundle: PromptBundle) -> Table:
         *_words_read(bundle),
         ("threshold", f"{point.threshold:.4f} on calibrated scores"),
         ("", "keeps what was asked for on the calibration split" if point.feasible else point.note),
+        *_drift(bundle),
         ("test openings", str(len(bundle.openings))),
     ):
         shown.add_row(name, escape(str(value)))
     return shown
+
+
+def _drift(bundle: PromptBundle) -> list[tuple[str, str]]:
+    """What company does to a judge that is not exact."""
+    if bundle.drift is None:
+        return []
+    cases, changed = count(bundle.drift.cases, "pinned case"), bundle.drift.changed
+    return [
+        ("drift", f"other company moves {cases} by {bundle.drift.largest:.2g} at most and changes {changed} verdicts")
+    ]
 
 
 def _answers(labels: tuple[str, ...]) -> tuple[str, ...]:

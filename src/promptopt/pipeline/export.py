@@ -22,6 +22,7 @@ from promptopt.bundle.model import (
 from promptopt.core.case import Label
 from promptopt.errors import BundleError
 from promptopt.judges.config import JudgeConfig
+from promptopt.pipeline.drift import with_drift
 from promptopt.pipeline.workspace import Workspace
 from promptopt.policy.asking import answers_of_case
 from promptopt.search.finalists import FinalComparison, Finalist
@@ -36,7 +37,8 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         folder: Where to; a bundle that is already there is replaced.
 
     Returns:
-        The bundle. One that is already there and differs in nothing but its date stays as it is.
+        The bundle. One that is already there and differs in nothing but its date, and what is measured at its export,
+        stays as it is.
     """
     config, winner = workspace.config, comparison.winner
     card = workspace.engine.describe()
@@ -67,8 +69,10 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         policy_source=workspace.policy_path.read_text(encoding="utf-8"),
     )
     earlier = _earlier(folder)
-    if earlier and earlier.model_copy(update={"created": bundle.created}) == bundle:
+    at_export = {"created": bundle.created, "drift": bundle.drift, "parity": bundle.parity}
+    if earlier and earlier.model_copy(update=at_export) == bundle:
         return earlier
+    bundle = with_drift(bundle, workspace.engine)
     write_bundle(bundle, folder, overwrite=True)
     return bundle
 

@@ -199,13 +199,14 @@ class LockstepSweep:
         while fresh < size and idle < MAX_REPEATS_IN_A_ROW:
             first = not records and not asked
             written = waiting.pop(0) if waiting and not first else None
-            number, point = self._study.ask(None if written is None else written.point)
+            number, point = self._study.propose(None if written is None else written.point)
             proposal = written or Proposal(point, source=SAMPLER)
             candidate = self._maker.candidate(point, proposal.texts)
             asked.append((number, proposal, candidate))
             new = candidate.digest not in known
             known.add(candidate.digest)
             fresh, idle = fresh + new, 0 if new else idle + 1
+        self._study.begin()
         return asked
 
     def _written(self, size: int, records: Sequence[TrialRecord]) -> list[Proposal]:

@@ -13,7 +13,6 @@ from typing import Any
 
 import optuna
 import sqlalchemy as sa
-from optuna.distributions import distribution_to_json
 from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
@@ -27,10 +26,9 @@ from promptopt.search.config import SamplerConfig
 from promptopt.search.proposers.base import Proposal
 from promptopt.search.sampling import Proposals
 from promptopt.search.space import SearchSpace
+from promptopt.search.trial_tables import RECORD, Ending, TrialTables
 
 _IDENTITY = "promptopt.identity"
-_RECORD = "promptopt.record"
-_RACE = "promptopt.race."
 _PROPOSALS = "promptopt.proposals."
 _SQLITE = "sqlite:///"
 
@@ -107,16 +105,14 @@ class SweepStudy:
         logging.getLogger("alembic").setLevel(logging.ERROR)
         self._space = space
         self._single = len(directions) == 1
-        self._open: dict[int, int] = {}
+        self._open: dict[int, int] = {}  # number to row
+        self._unwritten: list[FrozenTrial] = []
         self._storage, self._study = _open(name, url, directions)
-        self._study_id = self._storage.get_study_id_from_name(name)
-        tables = sa.MetaData()
-        self._parameters = sa.Table("trial_params", tables, autoload_with=self._storage.engine, resolve_fks=False)
-        self._trials = sa.Table("trials", tables, autoload_with=self._storage.engine, resolve_fks=False)
+        self._tables = TrialTables(self._storage.engine, self._storage.get_study_id_from_name(name))
         self._check_identity(name, identity)
-        self._settle_abandoned()
+        self._set_aside_abandoned()
         trials = self._study.get_trials(deepcopy=False)
-        self._records = [_record_of(trial) for trial in trials if _RECORD in trial.user_attrs]
+        self._records = [_record_of(trial) for trial in trials if RECORD in trial.user_attrs]
         self._begun = len(trials)
         self._proposals = Proposals(space.dimensions, directions, sampler, seed, trials)
 
@@ -130,105 +126,86 @@ class SweepStudy:
         return self._begun > 0 and all(record.number != self._begun - 1 for record in self._records)
 
     def ask(self, point: Mapping[str, Choice] | None = None) -> tuple[int, dict[str, Choice]]:
+        """Proposes a point and puts its trial on record; see :meth:`propose` and :meth:`begin`."""
+        proposed = self.propose(point)
+        self.begin()
+        return proposed
+
+    def propose(self, point: Mapping[str, Choice] | None = None) -> tuple[int, dict[str, Choice]]:
         """The next point: the first on record is the space's seed point, later ones come from the sampler.
 
-        Several may be asked for before the first of them is told.
+        Several may be proposed before the first of them is told. None is on record before :meth:`begin`.
 
         Args:
-            point: Another proposer's point, which goes on record in place of one of the sampler's.
+            point: Another proposer's point, which takes the place of one of the sampler's.
 
         Returns:
             The trial's number and its point.
+        """
+        if not self._records and not self._proposals.waiting:
+            point = self._space.seed_point()
+        asked = self._proposals.ask(len(self._records), point)
+        self._unwritten.append(asked)
+        return asked.number, self._proposals.point_of(asked)
+
+    def begin(self) -> None:
+        """Puts the trials of all points proposed since the last call on record, in one transaction.
 
         Raises:
             UserError: Somebody else has written trials in the meantime.
         """
-        if not self._records and not self._open:
-            point = self._space.seed_point()
-        asked = self._proposals.ask(len(self._records), point)
-        trial = self._storage.create_new_trial(self._study_id)
-        if (number := self._number_of(trial)) != asked.number:
+        if not self._unwritten:
+            return
+        begun = self._tables.begin(self._unwritten)
+        if begun is None:
             raise UserError(
-                f"the study has a trial {number} that this sweep did not begin",
+                f"the study has a trial {self._unwritten[0].number} that this sweep did not begin",
                 where=self._study.study_name,
                 remedy="run one sweep at a time in a study, and start this one again",
             )
-        self._write_parameters(trial, asked)
-        self._open[number], self._begun = trial, number + 1
-        return number, self._proposals.point_of(asked)
+        self._open |= begun
+        self._begun = self._unwritten[-1].number + 1
+        self._unwritten = []
 
     def remembered(self, finished: int, propose: Callable[[], Sequence[Proposal]]) -> list[Proposal]:
         """The proposals made when so many trials were finished; the first call makes and stores them."""
         key = f"{_PROPOSALS}{finished}"
-        if key not in self._study.user_attrs:
+        made = self._study.user_attrs.get(key)
+        if made is None:
             made = [{"point": dict(p.point), "texts": dict(p.texts), "source": p.source} for p in propose()]
             self._study.set_user_attr(key, made)
-        return [Proposal(**stored) for stored in self._study.user_attrs[key]]
+        return [Proposal(**stored) for stored in made]
 
     def tell(self, record: TrialRecord) -> None:
-        """Finishes a trial. The record is written first: a process killed in between leaves a trial that the next
-        one finishes from its record."""
-        trial = self._open.pop(record.number)
-        self._storage.set_trial_user_attr(trial, _RECORD, canonical_json(record))
-        self._records.append(record)
-        self._finish(trial, record)
-        state, values, last = self._ending(record)
-        self._proposals.constrain(record.number, record.constraints)
-        self._proposals.tell(record.number, state, values, last)
+        """Finishes a trial."""
+        self.tell_race([record])
 
     def tell_race(self, records: Sequence[TrialRecord]) -> None:
-        """Finishes all trials of a race. Their records are first written as one: a process that is killed in between
-        leaves either no trial of the race or all of them."""
-        if records:
-            self._study.set_user_attr(f"{_RACE}{records[0].number}", [canonical_json(record) for record in records])
+        """Finishes all trials of a race, in one transaction: a process that is killed leaves either no trial of the
+        race finished or all of them."""
+        self._tables.end([self._ending(record) for record in records])
         for record in records:
-            self.tell(record)
+            ending = self._ending(record)
+            del self._open[record.number]
+            self._records.append(record)
+            self._proposals.constrain(record.number, record.constraints)
+            values = ending.values if record.complete else None
+            self._proposals.tell(record.number, ending.state, values, ending.last)
 
     def close(self) -> None:
         """Releases the database; SQLite then folds its write-ahead log into the file."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def _number_of(self, trial: int) -> int:
-        """A trial's number, without all else that Optuna reads to tell it."""
-        query = sa.select(self._trials.c.number).where(self._trials.c.trial_id == trial)
-        with self._storage.engine.connect() as connection:
-            return int(connection.execute(query).scalar_one())
-
-    def _write_parameters(self, trial: int, asked: FrozenTrial) -> None:
-        """Writes a new trial's parameters as Optuna would, in one statement: Optuna looks up the trial, and the
-        parameter in earlier trials, for each of them."""
-        rows = [
-            {
-                "trial_id": trial,
-                "param_name": name,
-                "param_value": distribution.to_internal_repr(asked.params[name]),
-                "distribution_json": distribution_to_json(distribution),
-            }
-            for name, distribution in asked.distributions.items()
-        ]
-        if rows:
-            with self._storage.engine.begin() as connection:
-                connection.execute(sa.insert(self._parameters), rows)
-
-    def _finish(self, trial: int, record: TrialRecord) -> None:
-        """Brings the stored trial to its end; does no harm to one that was brought there in part."""
-        state, values, last = self._ending(record)
-        if record.constraints:
-            stored = optuna.Trial(self._study, trial)
-            for name, value in record.constraints.items():
-                stored.set_constraint(name, value)
-        if last is not None:
-            self._storage.set_trial_intermediate_value(trial, *last)
-        self._storage.set_trial_state_values(trial, state, values)
-
-    def _ending(self, record: TrialRecord) -> tuple[TrialState, list[float] | None, tuple[int, float] | None]:
-        """State, objectives, and step and value of the last block, as Optuna knows them."""
+    def _ending(self, record: TrialRecord) -> Ending:
+        """How Optuna sees the end of a trial."""
+        row, text, constraints = self._open[record.number], canonical_json(record), record.constraints
         if record.complete:
-            return TrialState.COMPLETE, list(record.values), None
+            return Ending(row, TrialState.COMPLETE, text, record.values, constraints=constraints)
         if not self._single:
-            return TrialState.FAIL, None, None
-        return TrialState.PRUNED, None, (len(record.rungs) - 1, record.rungs[-1]) if record.rungs else None
+            return Ending(row, TrialState.FAIL, text, constraints=constraints)
+        last = (len(record.rungs) - 1, record.rungs[-1]) if record.rungs else None
+        return Ending(row, TrialState.PRUNED, text, record.rungs[-1:], last, constraints)
 
     def _check_identity(self, name: str, identity: Mapping[str, Any]) -> None:
         wanted = dict(identity)
@@ -245,21 +222,14 @@ class SweepStudy:
                 f"sweep {name!r} was started with another {shown}", remedy="set name=... to start a new sweep"
             )
 
-    def _settle_abandoned(self) -> None:
-        """Finishes trials of a killed process that have a record, and sets the others aside."""
-        races = [texts for name, texts in self._study.user_attrs.items() if name.startswith(_RACE)]
-        raced = {r.number: r for texts in races for r in map(TrialRecord.model_validate_json, texts)}
+    def _set_aside_abandoned(self) -> None:
+        """Fails the trials that a killed process left running: their points are proposed again."""
         for frozen in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            record = _record_of(frozen) if _RECORD in frozen.user_attrs else raced.get(frozen.number)
-            if record is None:
-                self._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
-                continue
-            self._storage.set_trial_user_attr(frozen._trial_id, _RECORD, canonical_json(record))
-            self._finish(frozen._trial_id, record)
+            self._storage.set_trial_state_values(frozen._trial_id, TrialState.FAIL)
 
 
 def _record_of(trial: FrozenTrial) -> TrialRecord:
-    return TrialRecord.model_validate_json(trial.user_attrs[_RECORD])
+    return TrialRecord.model_validate_json(trial.user_attrs[RECORD])
 
 
 def _open(name: str, url: str, directions: Sequence[str]) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
@@ -282,8 +252,7 @@ def _open(name: str, url: str, directions: Sequence[str]) -> tuple[optuna.storag
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
-    """A trial is some twenty small transactions; with a write-ahead log they need not wait for the disk, and a killed
-    process still loses none of them."""
+    """With a write-ahead log a transaction need not wait for the disk, and a killed process still loses none."""
     cursor = connection.cursor()
     cursor.execute("PRAGMA busy_timeout=30000")
     cursor.execute("PRAGMA journal_mode=WAL")

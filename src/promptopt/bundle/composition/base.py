@@ -11,7 +11,7 @@ from promptopt.bundle.blocks import BlockJudge
 from promptopt.bundle.composition.parity import verify_composition
 from promptopt.bundle.composition.tree import Branch, joint_fingerprint, within
 from promptopt.bundle.contract import JudgeCost, TextJudge
-from promptopt.bundle.parity import DEFAULT_TOLERANCE, VerifyReport
+from promptopt.bundle.parity import VerifyReport
 from promptopt.bundle.runtime import BundleJudge
 from promptopt.engines.base import Usage
 
@@ -78,11 +78,12 @@ class CompositeJudge(BlockJudge):
         """Over those of all engines, in the order of the bundles."""
         return joint_fingerprint([judge.engine_fingerprint() for judge in self._bundles.values()])
 
-    def verify(self, tolerance: float = DEFAULT_TOLERANCE) -> VerifyReport:
+    def verify(self, tolerance: float | None = None) -> VerifyReport:
         """Judges the pinned cases of every bundle again, then those of the composition, and compares.
 
         Args:
-            tolerance: Largest difference of a probability that passes.
+            tolerance: Largest difference of a probability that passes; None is each bundle's own, and the widest of
+                them for what the composition says.
 
         Returns:
             One report; the ids of a bundle's cases begin with its place (``2.1:case-7``).

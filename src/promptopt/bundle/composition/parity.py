@@ -15,7 +15,7 @@ _NOT_ASKED = float("nan")
 
 
 def verify_composition(
-    judge: TextJudge, branch: Branch, bundles: Mapping[str, BundleJudge], tolerance: float
+    judge: TextJudge, branch: Branch, bundles: Mapping[str, BundleJudge], tolerance: float | None
 ) -> VerifyReport:
     """Judges the pinned cases of every bundle, and of the composition where it has some, and compares.
 
@@ -23,7 +23,8 @@ def verify_composition(
         judge: The composition's judge.
         branch: What it is made of.
         bundles: Place to the bundle there, as it was exported; one that stands at several places is judged once.
-        tolerance: Largest difference of a probability that passes.
+        tolerance: Largest difference of a probability that passes; None is each bundle's own, and the widest of them
+            for the composition's cases.
 
     Returns:
         One report over all cases; those of a bundle have its place before their id.
@@ -36,8 +37,9 @@ def verify_composition(
         judged.add(bundle.bundle.digest)
         report = bundle.verify(tolerance)
         cases.extend(case.model_copy(update={"id": f"{place}:{case.id}"}) for case in report.cases)
-    cases.extend(_own(judge, branch.parity))
-    return VerifyReport.of(cases, tolerance, expected=branch.fingerprint, found=judge.engine_fingerprint())
+    widest = max(bundle.bundle.tolerance for bundle in bundles.values())
+    cases.extend(_own(judge, branch.parity, widest if tolerance is None else tolerance))
+    return VerifyReport.of(cases, expected=branch.fingerprint, found=judge.engine_fingerprint())
 
 
 def pinned(ids: Sequence[str], texts: Sequence[str], traced: Sequence[TracedVerdict]) -> tuple[ParityCase, ...]:
@@ -62,10 +64,11 @@ def pinned(ids: Sequence[str], texts: Sequence[str], traced: Sequence[TracedVerd
     )
 
 
-def _own(judge: TextJudge, parity: Sequence[ParityCase]) -> list[CaseParity]:
+def _own(judge: TextJudge, parity: Sequence[ParityCase], allowed: float) -> list[CaseParity]:
     found = judge.judge_traced([case.item for case in parity])
     return [
-        compare(case, _answers(case, told), told.score, told.verdict) for case, told in zip(parity, found, strict=True)
+        compare(case, _answers(case, told), told.score, told.verdict, allowed)
+        for case, told in zip(parity, found, strict=True)
     ]
 
 
