@@ -98,3 +98,24 @@ def test_coefficients_take_either_sign_where_they_may():
     signed = fit_weights(features, labels, signed=True).coefficients
     assert signed[0] > 0.3
     assert signed[1] < -0.3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    cases=st.integers(12, 60),
+    features=st.integers(1, 54),
+    penalty=st.sampled_from([1e-6, 1e-2, 1.0, 5.0, 1e4]),
+    spread=st.sampled_from([1e-3, 1.0, 50.0]),
+)
+def test_coefficients_of_either_sign_are_at_the_minimum(seed, cases, features, penalty, spread):
+    """The gradient vanishes there, also with more features than cases, and where the labels can be told apart."""
+    random = np.random.default_rng(seed)
+    labels = np.resize([True, False], cases)
+    x = random.normal(0, spread, (cases, features)) + spread * labels[:, np.newaxis] * random.random(features)
+    found = fit_weights(x, labels, penalty=penalty, signed=True)
+    surplus = 1 / (1 + np.exp(-found.log_odds(x))) - labels
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    gradient = z.T @ surplus + penalty * found.coefficients * x.std(axis=0)
+    assert gradient == pytest.approx(0, abs=1e-4 * max(1.0, penalty) ** 0.5)
+    assert surplus.sum() == pytest.approx(0, abs=1e-4)

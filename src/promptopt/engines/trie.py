@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from promptopt.engines.tokenization import TokenIds
+
+_KNOWN_LABEL_SETS = 256
 
 
 @dataclass(slots=True)
@@ -66,6 +69,21 @@ class LabelStep:
     among: TokenIds
 
 
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """A decision of a label trie, wherever the trie stands.
+
+    Attributes:
+        after: Tokens from the trie's root to the node.
+        token: The token that leads to the label.
+        among: The tokens that may follow there.
+    """
+
+    after: TokenIds
+    token: int
+    among: TokenIds
+
+
 def add_label_steps(tree: TokenTree, end: int, labels: Sequence[TokenIds]) -> list[list[LabelStep]]:
     """Adds a label trie's inner nodes below ``end``.
 
@@ -78,17 +96,25 @@ def add_label_steps(tree: TokenTree, end: int, labels: Sequence[TokenIds]) -> li
         For each label the decisions whose probabilities multiply to the label's. Where the labels that remain agree
         on the next token there is nothing to decide, so labels with different first tokens cost no extra token.
     """
-    steps: list[list[LabelStep]] = []
+    return [
+        [LabelStep(tree.extend(end, d.after) if d.after else end, d.token, d.among) for d in path]
+        for path in _decisions(tuple(labels))
+    ]
+
+
+@lru_cache(maxsize=_KNOWN_LABEL_SETS)
+def _decisions(labels: tuple[TokenIds, ...]) -> tuple[tuple[_Decision, ...], ...]:
+    """For each label its decisions, the first one first; remembered, as every query of a prompt has the same labels."""
+    paths = []
     for label in labels:
-        path: list[LabelStep] = []
-        node, rest = end, list(labels)
+        path: list[_Decision] = []
+        rest: Sequence[TokenIds] = labels
         for depth, token in enumerate(label):
             among = tuple(sorted({other[depth] for other in rest}))
             if len(among) > 1:
-                path.append(LabelStep(node, token, among))
+                path.append(_Decision(label[:depth], token, among))
             rest = [other for other in rest if other[depth] == token]
             if len(rest) == 1:
                 break
-            node = tree.extend(node, (token,))
-        steps.append(path)
-    return steps
+        paths.append(tuple(path))
+    return tuple(paths)

@@ -14,7 +14,11 @@ from promptopt.metrics.calibration import MIN_PER_CLASS
 DEFAULT_PENALTY = 1.0
 _MOST_STEPS = 500
 _TOLERANCE = 1e-10
+_ARMIJO = 1e-4  # share of the decrease that the tangent promises; Nocedal and Wright, "Numerical Optimization", 3.1
+_STEP_SIZES = tuple(2.0**-i for i in range(40))
 _NOTHING = 1e-9  # a coefficient of a standardised feature below this is 0 that the minimiser has not quite reached
+
+_Problem = tuple[FloatArray, FloatArray, FloatArray, float]  # standardised features, targets, counts, penalty
 
 
 class Weights(NamedTuple):
@@ -79,8 +83,6 @@ def fit_weights(
         ConfigError: The penalty is not above 0, or fewer than 5 of either label are known in full.
         ValueError: Shapes differ or a feature is infinite.
     """
-    from scipy.optimize import minimize
-
     if not penalty > 0:
         raise ConfigError(f"a penalty of {penalty}", remedy="give a number above 0")
     x, y, counts = _known(features, labels, multiplicity)
@@ -100,19 +102,44 @@ def fit_weights(
     z = np.where(varies, (x - mean) / np.where(varies, deviation, 1.0), 0.0)
     share = float(np.average(y, weights=counts))
     start = np.append(np.zeros(z.shape[1]), np.log(share) - np.log1p(-share))
-    found = minimize(
-        _loss,
-        start,
-        args=(z, y.astype(np.float64), counts, penalty),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(None if signed else 0.0, None)] * z.shape[1] + [(None, None)],
-        options={"maxiter": _MOST_STEPS, "ftol": _TOLERANCE, "gtol": _TOLERANCE},
-    )
-    standard = np.where(varies & (np.abs(found.x[:-1]) > _NOTHING), found.x[:-1], 0.0)
+    found = (_by_newton if signed else _by_projection)(start, (z, y.astype(np.float64), counts, penalty))
+    standard = np.where(varies & (np.abs(found[:-1]) > _NOTHING), found[:-1], 0.0)
     coefficients = standard / np.where(varies, deviation, 1.0)
-    intercept = float(found.x[-1] - np.sum(coefficients * mean))
+    intercept = float(found[-1] - np.sum(coefficients * mean))
     return Weights(coefficients, intercept, len(y), positives)
+
+
+def _by_projection(start: FloatArray, problem: _Problem) -> FloatArray:
+    """The minimum over coefficients none of which is negative."""
+    from scipy.optimize import minimize
+
+    bounds = [(0.0, None)] * (len(start) - 1) + [(None, None)]
+    options = {"maxiter": _MOST_STEPS, "ftol": _TOLERANCE, "gtol": _TOLERANCE}
+    found = minimize(_loss, start, args=problem, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return np.asarray(found.x, dtype=np.float64)
+
+
+def _by_newton(start: FloatArray, problem: _Problem) -> FloatArray:
+    """The minimum over all coefficients; a few steps, each halved until the loss falls as far as it has to."""
+    z, _, counts, penalty = problem
+    design = np.column_stack([z, np.ones(len(z))])
+    ridge = np.diag(np.append(np.full(z.shape[1], penalty), 0.0))
+    parameters, (loss, gradient) = start, _loss(start, *problem)
+    for _ in range(_MOST_STEPS):
+        chances = np.exp(-np.logaddexp(0.0, -(design @ parameters)))
+        curvature = (design.T * (counts * chances * (1.0 - chances))) @ design + ridge
+        step = np.linalg.solve(curvature, gradient)
+        decrement = float(gradient @ step)
+        if decrement < _TOLERANCE:
+            break
+        for size in _STEP_SIZES:
+            following = _loss(parameters - size * step, *problem)
+            if following[0] <= loss - _ARMIJO * size * decrement:
+                break
+        else:
+            break  # as low as floating point gets
+        parameters, (loss, gradient) = parameters - size * step, following
+    return parameters
 
 
 def _known(

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import alembic.command
+import alembic.migration
+import alembic.script  # noqa: F401
 import optuna
 import sqlalchemy as sa
 from optuna.exceptions import OptunaError
