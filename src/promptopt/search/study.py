@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# Alembic is imported with everything else: Optuna would do so in the middle of a sweep, when it opens the study.
 import alembic.command
 import alembic.migration
 import alembic.script  # noqa: F401
