@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from math import isnan
+from textwrap import fill
 
 from promptopt.bundle.model import PromptBundle, metric_names
 from promptopt.metrics.intervals import Interval
 
+_WIDTH = 120
 _USE = """## Judge with it
 
     promptopt judge --bundle . --in posts.jsonl --out verdicts.jsonl
@@ -27,8 +29,8 @@ A verdict is a label with a probability, or the reason why there is none; no ver
 
 judges the pinned cases again and compares probabilities and verdicts with those recorded at export. Run it once on
 every new machine, engine version or number format. `sha256sum --check bundle.sha256` checks the manifest, which holds
-the digest of every other file.{drift}
-"""
+the digest of every other file.
+{drift}"""
 
 
 def render_readme(bundle: PromptBundle) -> str:
@@ -67,11 +69,12 @@ def _drift(bundle: PromptBundle) -> str:
     drift = bundle.drift
     if drift is None:
         return ""
-    return (
-        f" This judge is not exact: judged in other company, a pinned case's probabilities moved by "
-        f"{drift.largest:.2g} at most when the bundle was made ({drift.changed} of {_count(drift.cases, 'verdict')} "
-        f"changed), so that {bundle.tolerance:.2g} is allowed."
+    said = (
+        f"This judge is not exact: judged in other company, a pinned case's probabilities moved by {drift.largest:.2g} "
+        f"at most when the bundle was made ({drift.changed} of {_count(drift.cases, 'verdict')} changed), so that "
+        f"{bundle.tolerance:.2g} is allowed."
     )
+    return f"\n{fill(said, _WIDTH)}\n"
 
 
 def _threshold(bundle: PromptBundle) -> str:
