@@ -16,11 +16,12 @@ from promptopt.scores.store import Spent
 from promptopt.search.study import TrialRecord
 
 _LINE_EVERY = 10
+_SILENCE = 30.0  # seconds after which a race that goes on says so
 _ROOM_FOR_BAR = 110
 
 
 class RichDisplay:
-    """Live on a terminal; a line every ten trials elsewhere.
+    """Live on a terminal; elsewhere a line every ten trials, and in races one every half minute.
 
     Args:
         console: Where to show it.
@@ -48,6 +49,7 @@ class RichDisplay:
         self._began = time.monotonic()
         self._trials_here = 0
         self._here = Spent()
+        self._said = time.monotonic()
 
     def __enter__(self) -> RichDisplay:
         self._progress.start()
@@ -109,8 +111,9 @@ class RichDisplay:
         said = f"race {race}: {candidates} candidates, {cases}/{of_cases} cases"
         if self._task is not None:
             self._progress.update(self._task, description=said)
-        if not self._console.is_terminal and cases == of_cases:
-            self._console.print(said)
+        silent = time.monotonic() - self._said
+        if not self._console.is_terminal and (cases == of_cases or silent >= _SILENCE):
+            self._say(", ".join(filter(None, (said, self._speed()))))
 
     def trial_finished(self, record: TrialRecord, records: Sequence[TrialRecord]) -> None:
         """A trial is on record."""
@@ -120,9 +123,11 @@ class RichDisplay:
         if self._task is not None:
             self._progress.update(self._task, completed=done, best=best, left=self._left(done))
         if not self._console.is_terminal and done % _LINE_EVERY == 0 and record.repeats is None:
-            self._console.print(
-                f"{done}/{self._total or '?'} candidates, best {best}, {self._speed()}, {self._left(done)}"
-            )
+            self._say(f"{done}/{self._total or '?'} candidates, best {best}, {self._speed()}, {self._left(done)}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line)
+        self._said = time.monotonic()
 
     def _best(self, records: Sequence[TrialRecord]) -> str:
         values = [record.values[0] for record in records if record.complete]
