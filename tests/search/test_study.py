@@ -252,3 +252,14 @@ def test_a_storage_that_cannot_be_opened_says_so_and_keeps_passwords(make_space,
     assert "secret" not in str(caught.value)
     assert "study_url" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_second_sweep_in_a_study_ends_the_first(open_study):
+    """The second one takes the running trial for abandoned; the first must not overwrite what it finds then."""
+    first = open_study()
+    number, point = first.ask()
+    open_study().ask()
+    with pytest.raises(UserError, match=r"somebody else has finished a trial .*0 to 0.* run one sweep at a time"):
+        first.tell(_record(number, point))
+    with pytest.raises(UserError, match="the study has a trial 1 that this sweep did not begin"):
+        first.ask()

@@ -96,10 +96,9 @@ def test_studies_of_one_database_do_not_count_each_other(study, tables):
     assert [len(one.trials) for one in (study, other)] == [3, 3]
 
 
-def test_a_race_that_cannot_be_ended_whole_is_not_ended_in_part(study, tables):
+def test_a_race_of_which_somebody_has_ended_a_trial_is_not_ended(study, tables):
     rows = list(tables.begin(_asked()).values())
-    endings = _ways_to_end(rows)
-    with pytest.raises(KeyError):
-        tables.end([*endings[:2], Ending(max(rows) + 1, TrialState.FAIL, "{}")])
-    assert {trial.state for trial in study.trials} == {TrialState.RUNNING}
+    study.tell(2, state=TrialState.FAIL)
+    assert not tables.end(_ways_to_end(rows))
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL]
     assert all(not trial.user_attrs and not trial.intermediate_values for trial in study.trials)

@@ -186,10 +186,20 @@ class SweepStudy:
 
     def tell_race(self, records: Sequence[TrialRecord]) -> None:
         """Finishes all trials of a race, in one transaction: a process that is killed leaves either no trial of the
-        race finished or all of them."""
-        self._tables.end([self._ending(record) for record in records])
-        for record in records:
-            ending = self._ending(record)
+        race finished or all of them.
+
+        Raises:
+            UserError: Somebody else has finished one of them in the meantime.
+        """
+        endings = [self._ending(record) for record in records]
+        if not self._tables.end(endings):
+            numbers = f"{records[0].number} to {records[-1].number}"
+            raise UserError(
+                f"somebody else has finished a trial that this sweep began (one of {numbers})",
+                where=self._study.study_name,
+                remedy="run one sweep at a time in a study, and start this one again",
+            )
+        for record, ending in zip(records, endings, strict=True):
             del self._open[record.number]
             self._records.append(record)
             self._proposals.constrain(record.number, record.constraints)

@@ -82,15 +82,22 @@ class TrialTables:
             session.commit()
         return begun
 
-    def end(self, endings: Sequence[Ending]) -> None:
-        """Ends running trials, in one transaction."""
+    def end(self, endings: Sequence[Ending]) -> bool:
+        """Ends running trials, in one transaction.
+
+        Returns:
+            False, and none of them ended, where one does not run any more.
+        """
         with self._session() as session:
-            rows = {row.trial_id: row for row in session.scalars(_trials([ending.row for ending in endings]))}
+            rows = {row.trial_id: row for row in session.scalars(_running([ending.row for ending in endings]))}
+            if len(rows) < len(endings):
+                return False
             now = datetime.now()
             for ending in endings:
                 rows[ending.row].state, rows[ending.row].datetime_complete = ending.state, now
                 session.add_all(_facts(ending))
             session.commit()
+        return True
 
 
 def _of(model: Any, study: int) -> sa.Select[Any]:
@@ -101,8 +108,9 @@ def _count_of_trials(study: int) -> sa.Select[Any]:
     return sa.select(sa.func.count(models.TrialModel.trial_id)).where(models.TrialModel.study_id == study)
 
 
-def _trials(rows: Sequence[int]) -> sa.Select[Any]:
-    return sa.select(models.TrialModel).where(models.TrialModel.trial_id.in_(rows)).with_for_update()
+def _running(rows: Sequence[int]) -> sa.Select[Any]:
+    wanted = models.TrialModel.trial_id.in_(rows), models.TrialModel.state == TrialState.RUNNING
+    return sa.select(models.TrialModel).where(*wanted).with_for_update()
 
 
 def _parameters(trials: Sequence[FrozenTrial], rows: Sequence[Any]) -> Iterable[Any]:
