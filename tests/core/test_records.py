@@ -11,6 +11,8 @@ from pydantic import ValidationError
 
 from promptopt.core.candidate import Candidate
 from promptopt.core.case import Case, GoldenCase, Label
+from promptopt.core.digest import digest_data
+from promptopt.core.model import FrozenModel, added
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt, PromptSegment
 from promptopt.core.verdict import Verdict
 
@@ -134,3 +136,26 @@ def test_labels_must_be_told_apart(labels):
 def test_a_slot_with_a_fixed_text_is_refused():
     with pytest.raises(ValidationError, match="nobody would see"):
         PromptSegment(role="user", text="lost", slot=ITEM_SLOT)
+
+
+class _Before(FrozenModel):
+    name: str
+
+
+class _After(FrozenModel):
+    name: str
+    notes: dict[str, str] = added({})
+    share: float | None = added(None)
+
+
+def test_an_added_field_is_written_only_where_it_says_something():
+    record = _After(name="a")
+    assert digest_data(record) == digest_data(_Before(name="a"))
+    assert _After.model_validate(record.model_dump()) == record
+    assert record.model_copy(update={"notes": {"en": "x"}}).model_dump() == {"name": "a", "notes": {"en": "x"}}
+    assert _After(name="b").notes is not record.notes
+
+
+def test_an_added_field_does_not_hide_what_json_cannot_carry():
+    with pytest.raises(ValueError, match="JSON"):
+        digest_data(_After(name="a", share=math.nan))

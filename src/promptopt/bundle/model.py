@@ -13,9 +13,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     JsonValue,
-    SerializerFunctionWrapHandler,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -23,7 +21,7 @@ from promptopt.bundle.drift import EXACT_TOLERANCE, Drift
 from promptopt.core.case import Label, Split
 from promptopt.core.content import ImagePart, PartedText, PartName
 from promptopt.core.digest import digest_data
-from promptopt.core.model import FrozenModel
+from promptopt.core.model import FrozenModel, added
 from promptopt.core.prompt import ITEM_SLOT, LoweredPrompt
 from promptopt.core.rationale import RATIONALE_SLOT
 from promptopt.engines.base import EngineCard
@@ -91,7 +89,7 @@ class ParityCase(FrozenModel):
     answers: dict[str, FiniteFloat | tuple[FiniteFloat, ...]]
     score: FiniteFloat = Field(ge=0.0, le=1.0)
     label: Label
-    parts: dict[PartName, str | ImagePart] | None = None
+    parts: dict[PartName, str | ImagePart] | None = added(None)
 
     @property
     def item(self) -> str:
@@ -103,14 +101,6 @@ class ParityCase(FrozenModel):
         if self.item != self.text:
             raise ValueError("the text is not the rendering of the parts")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A case that is one text is pinned as it was before cases had parts."""
-        data: dict[str, Any] = serialise(self)
-        if self.parts is None:
-            data.pop("parts", None)
-        return data
 
 
 class SealOpening(FrozenModel):
@@ -178,9 +168,7 @@ class PromptBundle(FrozenModel):
     judge: dict[str, JsonValue]
     scores: dict[Split, SplitScores]
     parity: tuple[ParityCase, ...] = Field(min_length=1, max_length=MAX_PARITY_CASES)
-    drift: Drift | None = Field(
-        default=None, exclude_if=lambda drift: drift is None
-    )  # a digest of its own only if used
+    drift: Drift | None = added(None)
     openings: tuple[SealOpening, ...] = ()
     policy_source: str | None = None
 

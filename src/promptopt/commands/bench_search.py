@@ -83,12 +83,14 @@ def _search(request: SearchBenchRequest, tasks: Path, as_json: bool) -> None:
 def _print_search(summary: SearchBenchSummary, out: Path) -> None:
     shown = console()
     for task in dict.fromkeys(row.task for row in summary.rows):
-        made = table("method", "test AUPRC", "last own minus it", "on search cases", "F1", "judgements", "texts")
-        for row in (r for r in summary.rows if r.task == task):
-            gap = next(reversed(row.differences.values()), None)
-            difference = "" if gap is None else with_interval(gap, "+")
+        rows = [row for row in summary.rows if row.task == task]
+        own = next((name for row in rows for name in reversed(row.differences)), "")
+        head = ("method", "test AUPRC", *([f"{own} minus it"] if own else []))
+        made = table(*head, "on search cases", "F1", "judgements", "texts")
+        for row in rows:
+            difference = [with_interval(row.differences[own], "+") if own in row.differences else ""] if own else []
             figures = (f"{row.search_auprc:.3f}", f"{row.f1:.3f}", f"{row.judgements:,.0f}", f"{row.generations:.0f}")
-            made.add_row(row.method, with_interval(row.auprc), difference, *figures)
+            made.add_row(row.method, with_interval(row.auprc), *difference, *figures)
         shown.print(f"\n[bold]{task}[/], mean of {count(summary.rows[0].seeds, 'seed')}")
         shown.print(made)
     for own, tasks in summary.above_best.items():

@@ -7,11 +7,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from promptopt.core.content import ImagePart, PartedText, PartName, in_order
 from promptopt.core.digest import digest_text
-from promptopt.core.model import FrozenModel
+from promptopt.core.model import FrozenModel, added
 
 
 class Label(StrEnum):
@@ -55,7 +55,7 @@ class Case(FrozenModel):
     id: str = Field(min_length=1)
     text: str
     language: str = "en"
-    parts: dict[PartName, str | ImagePart] | None = None
+    parts: dict[PartName, str | ImagePart] | None = added(None)
 
     @model_validator(mode="before")
     @classmethod
@@ -75,14 +75,6 @@ class Case(FrozenModel):
         if not text.strip():
             raise ValueError("text is empty")
         return text
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A case that is one text is written as it was before cases had parts."""
-        data: dict[str, Any] = serialise(self)
-        if self.parts is None:
-            data.pop("parts", None)
-        return data
 
     @cached_property
     def item(self) -> str:

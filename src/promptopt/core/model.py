@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class FrozenModel(BaseModel):
@@ -23,3 +23,13 @@ class FrozenModel(BaseModel):
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
         return copied
+
+
+def added(default: Any) -> Any:
+    """A field that a record got after some were written: as long as it has its default it is not written, so that those
+    records keep their bytes and their digests.
+
+    Args:
+        default: Its default.
+    """
+    return Field(default=default, exclude_if=lambda value: bool(value == default))

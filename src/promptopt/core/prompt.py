@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from promptopt.core.digest import digest_data
-from promptopt.core.model import FrozenModel
+from promptopt.core.model import FrozenModel, added
 from promptopt.core.rationale import RATIONALE_SLOT, RationaleSettings
 from promptopt.core.reading import WHOLE, Reading
 
@@ -72,8 +72,8 @@ class LoweredPrompt(FrozenModel):
     question: str
     segments: tuple[PromptSegment, ...] = Field(min_length=1)
     labels: tuple[str, ...] = Field(min_length=2)
-    rationale: RationaleRequest | None = None
-    reading: Reading = WHOLE
+    rationale: RationaleRequest | None = added(None)
+    reading: Reading = added(WHOLE)
 
     @field_validator("labels")
     @classmethod
@@ -127,16 +127,6 @@ class LoweredPrompt(FrozenModel):
         if self.rationale is not None:
             content["rationale"] = self.rationale.model_dump()
         return content
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys that came later are left out where they say nothing, so that older prompts are written as they were."""
-        data: dict[str, Any] = serialise(self)
-        if self.reading.is_everything:
-            data.pop("reading", None)
-        if self.rationale is None:
-            data.pop("rationale", None)
-        return data
 
     def messages(self, item: str = "{{text}}") -> list[dict[str, str]]:
         """The chat messages with ``item`` in every slot but that of a rationale, in the form chat APIs take."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from promptopt.core.case import Label
-from promptopt.core.model import FrozenModel
+from promptopt.core.model import FrozenModel, added
 
 
 class Verdict(FrozenModel):
@@ -39,7 +39,7 @@ class Verdict(FrozenModel):
     escalate: bool = False
     truncated: bool = False
     unjudged_reason: str | None = None
-    rationales: tuple[str, ...] = ()
+    rationales: tuple[str, ...] = added(())
 
     @model_validator(mode="after")
     def _judged_or_not(self) -> Self:
@@ -49,14 +49,6 @@ class Verdict(FrozenModel):
         if self.label is Label.VIOLATION and self.severity == 0:
             raise ValueError("a violation has severity 1 to 4, or none where no clause is cited")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A verdict without rationales is written without a place for them."""
-        data: dict[str, Any] = serialise(self)
-        if not self.rationales:
-            data.pop("rationales", None)
-        return data
 
     @classmethod
     def unjudged(cls, reason: str) -> Verdict:

@@ -6,21 +6,19 @@ import re
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     Field,
-    SerializerFunctionWrapHandler,
     StringConstraints,
     WithJsonSchema,
-    model_serializer,
     model_validator,
 )
 
 from promptopt.core.case import Label
 from promptopt.core.content import PartLimit, PartName
 from promptopt.core.digest import digest_data
-from promptopt.core.model import FrozenModel
+from promptopt.core.model import FrozenModel, added
 from promptopt.core.reading import Reading
 from promptopt.core.yaml_file import Place
 
@@ -122,19 +120,11 @@ class Clause(FrozenModel):
     exceptions: tuple[ClauseRef, ...] = ()
     zero_tolerance: bool = False
     action: Action
-    parts: tuple[PartName, ...] = ()
+    parts: tuple[PartName, ...] = added(())
 
     @property
     def is_violating(self) -> bool:
         return self.severity > 0
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A clause about all parts keeps the digest that it had before cases had parts."""
-        data: dict[str, Any] = serialise(self)
-        if not self.parts:
-            data.pop("parts", None)
-        return data
 
 
 class When(FrozenModel):
@@ -267,9 +257,9 @@ class Policy(FrozenModel):
     precedence: tuple[ClauseRef, ...]
     routing: tuple[Rule, ...] = Field(min_length=1)
     boundary_examples: tuple[BoundaryExample, ...] = ()
-    templates: tuple[CaseTemplate, ...] = ()
-    locale_notes: dict[Locale, Words] = Field(default_factory=dict)
-    part_limits: dict[PartName, PartLimit] = Field(default_factory=dict)
+    templates: tuple[CaseTemplate, ...] = added(())
+    locale_notes: dict[Locale, Words] = added({})
+    part_limits: dict[PartName, PartLimit] = added({})
     changelog: tuple[Change, ...] = ()
 
     @cached_property
@@ -300,15 +290,6 @@ class Policy(FrozenModel):
     def permitting(self) -> tuple[Clause, ...]:
         """The clauses that describe permitted contexts, in file order."""
         return tuple(c for c in self.clauses if not c.is_violating)
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A policy without these parts keeps the digest that it had before the language knew them."""
-        data: dict[str, Any] = serialise(self)
-        for name in ("templates", "locale_notes", "part_limits"):
-            if not getattr(self, name):
-                data.pop(name, None)
-        return data
 
     @model_validator(mode="after")
     def _clauses_agree(self) -> Self:

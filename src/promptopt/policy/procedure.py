@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from promptopt.core.case import Label
-from promptopt.core.model import FrozenModel
+from promptopt.core.model import FrozenModel, added
 from promptopt.core.verdict import Verdict
 from promptopt.errors import PolicyError
 from promptopt.policy.grading import (
@@ -74,9 +74,9 @@ class Procedure(FrozenModel):
     precedence: tuple[str, ...]
     routing: tuple[Rule, ...] = Field(min_length=1)
     aggregate: Aggregate = "routing"
-    grade_score: GradeScore = "violation"
-    weights: ClauseWeights | None = None
-    verbalizer: Verbalizer | None = None
+    grade_score: GradeScore = added("violation")
+    weights: ClauseWeights | None = added(None)
+    verbalizer: Verbalizer | None = added(None)
 
     @classmethod
     def of(
@@ -105,17 +105,6 @@ class Procedure(FrozenModel):
             aggregate=aggregate,
             grade_score=grade_score,
         )
-
-    @model_serializer(mode="wrap")
-    def _without_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A procedure without grades, weights and words is written as it was before there were any."""
-        data: dict[str, Any] = serialise(self)
-        if self.grade_score == "violation":
-            data.pop("grade_score", None)
-        for name in ("weights", "verbalizer"):
-            if getattr(self, name) is None:
-                data.pop(name, None)
-        return data
 
     @model_validator(mode="after")
     def _enumerable(self) -> Self:
