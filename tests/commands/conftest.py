@@ -24,8 +24,10 @@ SWEEP = (
     "experiment=quickstart",
     "domain=violence",
     "program=direct",
+    "program.demos.counts=[0,4,8]",
     "search.operating_point.criterion=recall_at_precision",
     "search.racing.blocks=[24]",
+    "search.racing.keep=0.22",
     "search.budget.trials=4",
     "search.finalists=1",
 )

@@ -165,7 +165,7 @@ def test_progress_fits_the_terminal(tmp_path, width):
         shown = stream.read()
 
     assert "100,371 judgements/s 56.8M tokens" in shown
-    assert "final round: calibration and sealed test 0/42" in re.sub(r"━+|╸|╺", "", re.sub(r" +", " ", shown))
+    assert "final round: calibration and sealed test 0/40" in re.sub(r"━+|╸|╺", "", re.sub(r" +", " ", shown))
     assert "…" not in shown
 
 
