@@ -153,8 +153,9 @@ def test_bundle_whose_verdicts_differ_is_not_verified(call, bundle, monkeypatch)
 def test_progress_fits_the_terminal(tmp_path, width):
     with (tmp_path / "terminal").open("w+", encoding="utf-8") as stream:
         screen = Console(file=stream, width=width, force_terminal=True, color_system=None)
+        config = load_config(["judge=fake", "experiment=quickstart"])
         with RichDisplay(screen) as display:
-            display.started(load_config(["judge=fake", "experiment=quickstart"]), [24, 65], [], Spent())
+            display.started(config, [24, 65], [], Spent())
             display.judged(Spent(1_234_567, 56_789_012, 0, 12.3))
             deadline = time.monotonic() + 10
             while "tokens" not in Path(stream.name).read_text(encoding="utf-8") and time.monotonic() < deadline:
@@ -165,7 +166,8 @@ def test_progress_fits_the_terminal(tmp_path, width):
         shown = stream.read()
 
     assert "100,371 judgements/s 56.8M tokens" in shown
-    assert "final round: calibration and sealed test 0/40" in re.sub(r"━+|╸|╺", "", re.sub(r" +", " ", shown))
+    final_round = f"final round: calibration and sealed test 0/{config.search.budget.trials}"
+    assert final_round in re.sub(r"━+|╸|╺", "", re.sub(r" +", " ", shown))
     assert "…" not in shown
 
 
