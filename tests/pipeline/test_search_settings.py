@@ -27,6 +27,16 @@ def test_several_objectives_judge_every_candidate_on_every_case(sweep, tmp_path)
     assert finished.outcome.comparison.winner.digest == best.candidate.digest
 
 
+@pytest.mark.parametrize("program", ["direct", "verbalized"])
+def test_seconds_are_an_objective(sweep, tmp_path, program):
+    settings = ["tracking=none", f"program={program}", "search.objective.names=[auprc,seconds]"]
+    finished = sweep(tmp_path, *settings, "search.budget.trials=3")
+
+    for record in finished.outcome.result.records:
+        assert record.values == (record.metrics["auprc"], record.metrics["seconds_per_case"])
+        assert 0 < record.values[1] < 1
+
+
 def test_fewest_tokens_win_where_tokens_are_the_objective(sweep, tmp_path):
     finished = sweep(
         tmp_path, "tracking=none", "search.objective.names=[tokens]", "search.budget.trials=3", "search.racing.keep=1"

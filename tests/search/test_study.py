@@ -13,6 +13,7 @@ from promptopt.core.candidate import Candidate
 from promptopt.errors import StudyMismatchError, UserError
 from promptopt.search import trial_tables
 from promptopt.search.config import SamplerConfig
+from promptopt.search.pace import Pace
 from promptopt.search.study import SweepStudy, TrialRecord
 
 TRIALS = 8
@@ -263,3 +264,11 @@ def test_a_second_sweep_in_a_study_ends_the_first(open_study):
         first.tell(_record(number, point))
     with pytest.raises(UserError, match="the study has a trial 1 that this sweep did not begin"):
         first.ask()
+
+
+def test_a_pace_is_measured_once(open_study):
+    first, again = Pace(read=0.001, written=0.02), Pace(read=9.0)
+    study = open_study()
+    assert study.pace(lambda: first) == first
+    study.close()
+    assert open_study().pace(lambda: again) == first

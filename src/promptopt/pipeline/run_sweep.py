@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.finalists import FinalComparison, FinalRound
 from promptopt.search.judging import StoredJudge
 from promptopt.search.lockstep_sweep import LockstepSweep
+from promptopt.search.pace import Pace, measure_pace
 from promptopt.search.proposers.mixed import MixedProposer, make_proposers
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import Sweep, SweepResult, SweepWatcher
@@ -62,7 +63,7 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
     with open_workspace(config, display.phase) as workspace:
         study = f"{config.name}:{digest_text(str(config.run_folder.resolve()))[:16]}"
         judge = StoredJudge(workspace.engine, workspace.store, study, display.judged)
-        evaluator = Evaluator(judge, workspace.engine, config.search.objective)
+        evaluator = Evaluator(judge, workspace.engine, config.search.objective, _pace(workspace, display.phase))
         parts = (workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed)
         constraints = _constraints(workspace, evaluator)
         proposers = _proposers(workspace)
@@ -83,6 +84,22 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             comparison = final.run(result, workspace.openings, study)
             display.phase("writing bundle, plots and run log")
             return _write(workspace, recorder, judge, result, comparison)
+
+
+def _pace(workspace: Workspace, on_phase: Callable[[str], None]) -> Pace | None:
+    """How fast the judge is, where the sweep minimises seconds; measured on the seed prompt's question."""
+    config = workspace.config
+    if "seconds" not in config.search.objective.names:
+        return None
+
+    def measure() -> Pace:
+        on_phase("timing the judge")
+        point = {**config.space.seed_point(), "shape": "direct"}
+        program = workspace.maker.program(workspace.maker.candidate(point))
+        writes = "reasoned" in config.space.dimensions["shape"]
+        return measure_pace(program.lower(), workspace.search_cases, workspace.engine, writes=writes)
+
+    return workspace.study.pace(measure)
 
 
 def _constraints(workspace: Workspace, evaluator: Evaluator) -> ConstraintCheck:

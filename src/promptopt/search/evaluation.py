@@ -17,6 +17,7 @@ from promptopt.policy.procedure import Procedure
 from promptopt.policy.reasoning import count_queries
 from promptopt.search.judging import AnsweringJudge, StoredAnswers
 from promptopt.search.objective import Measured, ObjectiveConfig, measure
+from promptopt.search.pace import Pace
 from promptopt.search.weighing import scores_to_compare
 
 FloatArray = npt.NDArray[np.float64]
@@ -52,12 +53,16 @@ class Evaluator:
         judge: The judge behind the score store.
         engine: The same judge, for counting tokens.
         objective: Floors and ceilings that metrics are measured at.
+        pace: The judge's, where seconds are wanted.
     """
 
-    def __init__(self, judge: AnsweringJudge, engine: JudgeEngine, objective: ObjectiveConfig) -> None:
+    def __init__(
+        self, judge: AnsweringJudge, engine: JudgeEngine, objective: ObjectiveConfig, pace: Pace | None = None
+    ) -> None:
         self._judge = judge
         self._engine = engine
         self._objective = objective
+        self._pace = pace
 
     def evaluate(
         self, prompts: Sequence[LoweredPrompt], procedure: Procedure | JuryProcedure, cases: Sequence[GoldenCase]
@@ -76,7 +81,8 @@ class Evaluator:
         scores = scores_to_compare(procedure, answers.probabilities, cases)
         labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
         severities = np.array([case.severity for case in cases], dtype=np.int64)
-        measured = measure(labels, scores, severities, self.tokens_per_case(prompts, cases), self._objective)
+        tokens, seconds = self.tokens_per_case(prompts, cases), self.seconds_per_case(prompts, cases)
+        measured = measure(labels, scores, severities, tokens, self._objective, seconds)
         return Evaluation(tuple(cases), answers, scores, measured)
 
     def tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
@@ -84,6 +90,24 @@ class Evaluator:
 
         A rationale counts with its longest length, once for writing and once for reading.
         """
-        sample = sorted(cases, key=lambda case: case.digest)[:_SAMPLE]
+        sample = _sample(cases)
         queries = [query for case in sample for query in queries_for(prompts, [case.item])]
         return count_queries(queries, self._engine).marginal / len(sample)
+
+    def seconds_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
+        """Seconds of one more case at the judge's pace, on average over a fixed sample; NaN where it has none."""
+        if self._pace is None:
+            return float("nan")
+        sample = _sample(cases)
+        return self._pace.seconds(prompts, sample, self._engine) / len(sample)
+
+    def costs_per_case(
+        self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase], names: Sequence[str]
+    ) -> list[float]:
+        """Those of the objectives that are known before any case is judged, in the order of their names."""
+        known = {"tokens": self.tokens_per_case, "seconds": self.seconds_per_case}
+        return [known[name](prompts, cases) for name in names if name in known]
+
+
+def _sample(cases: Sequence[GoldenCase]) -> list[GoldenCase]:
+    return sorted(cases, key=lambda case: case.digest)[:_SAMPLE]

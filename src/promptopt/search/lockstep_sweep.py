@@ -295,10 +295,11 @@ class LockstepSweep:
         return LockstepConfig.model_validate({**values, "budget": min(1.0, (allowance + 0.5) / grid)})
 
     def _secondary(self, entrant: Entrant) -> list[float]:
-        """Objectives that are known before any case is judged, larger being better: the tokens of a case."""
-        if "tokens" not in self._config.objective.names or len(self._config.objective.names) == 1:
+        """Objectives that are known before any case is judged, larger being better: what a case costs."""
+        names = self._config.objective.names
+        if len(names) == 1:
             return []
-        return [-self._evaluator.tokens_per_case(entrant.prompts, self.cases)]
+        return [-cost for cost in self._evaluator.costs_per_case(entrant.prompts, self.cases, names)]
 
     def _scores(self, entrant: Entrant, rows: IntArray) -> FloatArray:
         cases = [self.cases[row] for row in rows]

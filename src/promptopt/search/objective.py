@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,11 @@ from promptopt.metrics.costs import best_f_beta, recall_at_fpr, severity_cost
 from promptopt.metrics.summary import MetricSummary, summarise
 
 ObjectiveName = Literal[
-    "auprc", "auroc", "recall_at_precision", "recall_at_fpr", "f1", "f_beta", "severity_cost", "tokens"
+    "auprc", "auroc", "recall_at_precision", "recall_at_fpr", "f1", "f_beta", "severity_cost", "tokens", "seconds"
 ]
-_MINIMISED: frozenset[str] = frozenset({"severity_cost", "tokens"})
+COSTS: Final = ("tokens", "seconds")
+"""Objectives that are known before any case is judged; smaller is better."""
+_MINIMISED: frozenset[str] = frozenset({"severity_cost", *COSTS})
 
 
 class ObjectiveConfig(FrozenModel):
@@ -61,6 +64,7 @@ class Measured(FrozenModel):
         f_beta: Largest F-beta over thresholds.
         severity_cost: See :func:`promptopt.metrics.costs.severity_cost`.
         tokens_per_case: Tokens of a case's queries after the shared prefix, on average; what one more case costs.
+        seconds_per_case: What it costs in time, see :class:`promptopt.search.pace.Pace`; NaN where nobody asked.
     """
 
     summary: MetricSummary
@@ -68,17 +72,20 @@ class Measured(FrozenModel):
     f_beta: MeasuredNumber
     severity_cost: MeasuredNumber
     tokens_per_case: float
+    seconds_per_case: MeasuredNumber = float("nan")
 
     def values(self, config: ObjectiveConfig) -> list[float]:
         """The objectives' values; NaN where the metric is undefined."""
-        facts = {**self.summary.model_dump(), **self.model_dump(exclude={"summary"}), "tokens": self.tokens_per_case}
+        costs = {"tokens": self.tokens_per_case, "seconds": self.seconds_per_case}
+        facts = {**self.summary.model_dump(), **self.model_dump(exclude={"summary"}), **costs}
         return [float(facts[name]) for name in config.names]
 
     def metrics(self) -> dict[str, float]:
         """Every metric by name, for logs and tables."""
         names = ("auprc", "auroc", "recall_at_precision", "f1")
         facts = self.summary.model_dump()
-        return {**{name: float(facts[name]) for name in names}, **self.model_dump(exclude={"summary"})}
+        unasked = {"seconds_per_case"} if math.isnan(self.seconds_per_case) else set[str]()
+        return {**{name: float(facts[name]) for name in names}, **self.model_dump(exclude={"summary", *unasked})}
 
 
 def measure(
@@ -87,6 +94,7 @@ def measure(
     severities: IntArray,
     tokens_per_case: float,
     config: ObjectiveConfig,
+    seconds_per_case: float = float("nan"),
 ) -> Measured:
     """Measures a vector of scores.
 
@@ -96,6 +104,7 @@ def measure(
         severities: 0 to 4, (cases,).
         tokens_per_case: See :class:`Measured`.
         config: Floor, ceiling and beta.
+        seconds_per_case: See :class:`Measured`.
 
     Returns:
         The metrics.
@@ -106,4 +115,5 @@ def measure(
         f_beta=best_f_beta(labels, scores, config.beta),
         severity_cost=severity_cost(labels, scores, severities),
         tokens_per_case=tokens_per_case,
+        seconds_per_case=seconds_per_case,
     )

@@ -27,6 +27,7 @@ from promptopt.core.digest import canonical_json
 from promptopt.core.model import FrozenModel
 from promptopt.errors import StudyMismatchError, UserError
 from promptopt.search.config import SamplerConfig
+from promptopt.search.pace import Pace
 from promptopt.search.proposers.base import Proposal
 from promptopt.search.sampling import Proposals
 from promptopt.search.space import SearchSpace
@@ -34,6 +35,7 @@ from promptopt.search.trial_tables import RECORD, Ending, TrialTables
 
 _IDENTITY = "promptopt.identity"
 _PROPOSALS = "promptopt.proposals."
+_PACE = "promptopt.pace"
 _SQLITE = "sqlite:///"
 
 
@@ -179,6 +181,14 @@ class SweepStudy:
             made = [{"point": dict(p.point), "texts": dict(p.texts), "source": p.source} for p in propose()]
             self._study.set_user_attr(key, made)
         return [Proposal(**stored) for stored in made]
+
+    def pace(self, measure: Callable[[], Pace]) -> Pace:
+        """The judge's pace; the first call measures and stores it, so that a resumed sweep goes on with the same."""
+        stored = self._study.user_attrs.get(_PACE)
+        if stored is None:
+            stored = measure().model_dump()
+            self._study.set_user_attr(_PACE, stored)
+        return Pace.model_validate(stored)
 
     def tell(self, record: TrialRecord) -> None:
         """Finishes a trial."""
