@@ -25,7 +25,7 @@ from promptopt.search.judging import AnsweringJudge
 from promptopt.search.study import TrialRecord
 from promptopt.search.weighing import PANEL_PENALTY, is_unfitted, weigh
 
-SHARED_PENALTY: Final = 10.0
+SHARED_PENALTY: Final = 20.0
 """Of the distance to the shared weights; anything from 5 to 40 does as well."""
 
 
