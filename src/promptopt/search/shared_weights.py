@@ -26,7 +26,7 @@ from promptopt.search.study import TrialRecord
 from promptopt.search.weighing import PANEL_PENALTY, is_unfitted, weigh
 
 SHARED_PENALTY: Final = 20.0
-"""Of the distance to the shared weights; anything from 5 to 40 does as well."""
+"""Of the distance to the shared weights; anything from 10 to 40 does as well."""
 
 
 @dataclass(frozen=True, slots=True)
