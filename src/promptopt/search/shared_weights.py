@@ -82,6 +82,8 @@ class SharedWeights:
             judge: The judge behind the score store.
             cases: The search cases, in the order in which weights are fitted.
         """
+        if not maker.fits_weights:
+            return cls([], cases)
         place = {case.id: row for row, case in enumerate(cases)}
         panels = []
         for record in (record for record in records if record.repeats is None and record.cases):
