@@ -236,6 +236,7 @@ BASELINES = {
     "miprov2": "DSPy MIPROv2",
     "gepa": "DSPy GEPA",
     "capo": "CAPO (own implementation)",
+    "promptolution": "promptolution's CAPO",
     "reanchor": "DSPy ReAnchor",
 }
 

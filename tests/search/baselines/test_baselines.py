@@ -14,6 +14,7 @@ from promptopt.engines.fake import FakeEngine
 from promptopt.errors import ConfigError
 from promptopt.metrics.ranking import average_precision
 from promptopt.scores.store import ScoreStore
+from promptopt.search.baselines import registry
 from promptopt.search.baselines.base import BudgetSpentError, Meter, SearchTask
 from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
@@ -41,6 +42,8 @@ def make_task(tmp_path, policy, golden, make_space):
 
 @pytest.mark.parametrize("name", method_names())
 def test_methods_keep_their_contract(name, make_task, capsys):
+    if name == "promptolution":
+        pytest.importorskip("promptolution")
     check_search_method(lambda: make_method(name, RACES), make_task)
     assert capsys.readouterr() == ("", ""), "a method reports through its result"
 
@@ -72,6 +75,41 @@ def test_capo_ends_where_its_children_are_what_was_judged(make_task):
     program = make_method("capo", RACES).search(without)
     assert 0 < without.meter.spent < 10_000
     assert program.lower()
+
+
+class BreakingEngine(FakeEngine):
+    """Breaks when it is to write."""
+
+    def generate(self, requests):
+        raise RuntimeError("a bug")
+
+
+def test_promptolution_hides_no_bug(make_task):
+    """The package ends its search on any exception, and logs it where nobody looks."""
+    pytest.importorskip("promptolution")
+    task = make_task(500, 0)
+    task.meter.engine = BreakingEngine()
+    with pytest.raises(RuntimeError, match="a bug"):
+        make_method("promptolution", RACES).search(task)
+
+
+def test_promptolution_ends_without_demonstrations_too(make_task):
+    pytest.importorskip("promptolution")
+    task = make_task(120, 0)
+    without = SearchTask(task.policy, task.space, task.maker, (), task.cases, task.meter, 0)
+    program = make_method("promptolution", RACES).search(without)
+    assert 0 < without.meter.spent <= 120
+    assert program.lower()
+
+
+def test_a_method_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(registry, "import_module", _without_promptolution)
+    with pytest.raises(ConfigError, match=r"needs the package promptolution.*pip install 'promptopt\[promptolution\]'"):
+        make_method("promptolution", RACES)
+
+
+def _without_promptolution(name):
+    raise ModuleNotFoundError("No module named 'promptolution'", name="promptolution.llms")
 
 
 def test_a_method_that_does_not_exist_is_named():

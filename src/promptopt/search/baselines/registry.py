@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
 
+from promptopt.errors import ConfigError
 from promptopt.search.baselines.base import SearchMethod
 
 _WHERE = {
@@ -16,13 +17,25 @@ _WHERE = {
     "miprov2": ("miprov2", "MiproV2"),
     "gepa": ("gepa", "Gepa"),
     "capo": ("capo", "Capo"),
+    "promptolution": ("promptolution_capo", "PromptolutionCapo"),
     "reanchor": ("reanchor", "ReAnchor"),
 }
+
+_EXTRAS = frozenset({"promptolution"})
 
 
 def _maker(module: str, name: str) -> Callable[[], SearchMethod]:
     def make() -> SearchMethod:
-        made: SearchMethod = getattr(import_module(f"promptopt.search.baselines.{module}"), name)()
+        try:
+            made: SearchMethod = getattr(import_module(f"promptopt.search.baselines.{module}"), name)()
+        except ModuleNotFoundError as cause:
+            if (package := (cause.name or "").partition(".")[0]) not in _EXTRAS:
+                raise
+            raise ConfigError(
+                f"the search method needs the package {package}, which is not installed",
+                where="--methods",
+                remedy=f"pip install 'promptopt[{package}]'",
+            ) from cause
         return made
 
     return make
