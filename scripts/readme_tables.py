@@ -24,7 +24,7 @@ def main() -> None:
         ("numerics", numerics(load("2026-11-23-numerics"))),
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
-        ("search-replay", search_replay(load("2026-11-25-search-replay"))),
+        ("search-replay", search_replay("2026-11-25-search-replay", "2026-11-26-search-replay")),
         ("search", search(*(load("2026-11-26-search-end-to-end", part) for part in SEARCH_PARTS))),
         ("steerability", steerability(load("2026-11-25-steerability"))),
         ("shapes", shapes(load("2026-11-25-shapes"))),
@@ -204,11 +204,15 @@ POLICIES = {
 }
 
 
-def search_replay(result: dict[str, Any]) -> str:
-    """Selection policies on stored scores."""
+def search_replay(*experiments: str) -> str:
+    """Selection policies on stored scores, a table for each matrix."""
+    return "\n\n".join(_replayed(experiment, load(experiment)) for experiment in experiments)
+
+
+def _replayed(experiment: str, result: dict[str, Any]) -> str:
     settings = result["settings"]
     lines = [
-        "`promptopt bench search --matrix experiments/2026-11-25-search-replay/matrix.npz`, "
+        f"`promptopt bench search --matrix experiments/{experiment}/matrix.npz`, "
         f"{settings['seeds']} seeds, {result['candidates']} candidates and {result['cases']} cases of HateCheck in "
         f"each; every policy may spend {settings['budget']:.0%} of the grid's judgements:",
         "",

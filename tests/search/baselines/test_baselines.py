@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -41,11 +42,13 @@ def make_task(tmp_path, policy, golden, make_space):
 
 
 @pytest.mark.parametrize("name", method_names())
-def test_methods_keep_their_contract(name, make_task, capsys):
+def test_methods_keep_their_contract(name, make_task, capsys, caplog):
     if name == "promptolution":
         pytest.importorskip("promptolution")
     check_search_method(lambda: make_method(name, RACES), make_task)
     assert capsys.readouterr() == ("", ""), "a method reports through its result"
+    said = [record for record in caplog.records if record.name.startswith("promptolution")]
+    assert not [record for record in said if record.levelno >= logging.WARNING]
 
 
 @pytest.mark.parametrize("name", [OWN, "random", "tpe"])
