@@ -26,7 +26,7 @@ from promptopt.search.study import TrialRecord
 from promptopt.search.weighing import PANEL_PENALTY, is_unfitted, weigh
 
 SHARED_PENALTY: Final = 20.0
-"""Of the distance to the shared weights; anything from 10 to 40 does as well."""
+"""Of the distance to the shared weights; anything from 5 to 40 does as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,6 @@ class SharedWeights:
             judge: The judge behind the score store.
             cases: The search cases, in the order in which weights are fitted.
         """
-        if not maker.fits_weights:
-            return cls([], cases)
         place = {case.id: row for row, case in enumerate(cases)}
         panels = []
         for record in (record for record in records if record.repeats is None and record.cases):
