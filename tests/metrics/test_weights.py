@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptopt.errors import ConfigError
-from promptopt.metrics.weights import fit_shared_weights, fit_weights
+from promptopt.metrics.weights import fit_weights
 
 
 def sample(seed=0, n=300, lifts=(1.5, 0.8, 0.3), share=0.4):
@@ -119,44 +119,3 @@ def test_coefficients_of_either_sign_are_at_the_minimum(seed, cases, features, p
     gradient = z.T @ surplus + penalty * found.coefficients * x.std(axis=0)
     assert gradient == pytest.approx(0, abs=1e-4 * max(1.0, penalty) ** 0.5)
     assert surplus.sum() == pytest.approx(0, abs=1e-4)
-
-
-def test_coefficients_are_drawn_to_a_centre():
-    features, labels = sample(n=80)
-    centre = np.array([0.7, -0.4, 0.2])
-    deviation = features.std(axis=0)
-    firmly, loosely = (
-        fit_weights(features, labels, penalty=penalty, signed=True, centre=centre).coefficients * deviation
-        for penalty in (1e5, 1e-3)
-    )
-    assert firmly == pytest.approx(centre, abs=0.01)
-    free = fit_weights(features, labels, penalty=1e-3, signed=True).coefficients * deviation
-    assert loosely == pytest.approx(free, abs=0.01)
-
-
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 1000), sets=st.integers(1, 4), scale=st.sampled_from([0.1, 1.0, 30.0]))
-def test_sets_that_say_the_same_share_what_each_has(seed, sets, scale):
-    """However many there are and on whatever scale: a case counts once."""
-    features, labels = sample(n=60)
-    features = features + np.random.default_rng(seed).normal(0, 1, features.shape)
-    alone = fit_weights(features, labels, penalty=5.0, signed=True).coefficients * features.std(axis=0)
-    found = fit_shared_weights([features * scale**i + i for i in range(sets)], labels, penalty=5.0)
-    assert found == pytest.approx(alone, abs=1e-4)
-
-
-def test_what_a_set_does_not_know_is_learnt_from_the_others():
-    features, labels = sample(n=80)
-    lacking = features.copy()
-    lacking[:, 1] = np.nan
-    unread = np.full_like(features, np.nan)
-    part = features.copy()
-    part[40:] = np.nan
-    both = fit_shared_weights([features, lacking], labels, penalty=5.0)
-    assert np.isfinite(both).all()
-    assert fit_shared_weights([features, unread], labels, penalty=5.0) == pytest.approx(
-        fit_shared_weights([features], labels, penalty=5.0)
-    )
-    assert np.isfinite(fit_shared_weights([part, features], labels, penalty=5.0)).all()
-    with pytest.raises(ConfigError, match="weights cannot be fitted"):
-        fit_shared_weights([unread, unread], labels, penalty=5.0)

@@ -21,8 +21,6 @@ from promptopt.metrics.ranking import average_precision
 from promptopt.search.finalists import FinalRound
 from promptopt.search.openings import OpeningRecord
 from promptopt.search.operating import OperatingPointConfig, fit_operation
-from promptopt.search.shared_weights import SharedWeights
-from promptopt.search.weighing import weigh
 from promptopt.search.winner import WinnerConfig
 
 BEST_WINS = {"seed_alpha": None}
@@ -298,38 +296,3 @@ def test_only_the_winner_has_to_be_certified(done, golden, monkeypatch, tmp_path
     assert asked[0]
     assert len(asked) >= 3
     assert not any(asked[1:])
-
-
-VERBALIZED = {"shapes": ["verbalized"], "aggregates": ["routing"]}
-
-
-@pytest.fixture(scope="module")
-def verbalized_rounds(final_round_in, make_space, tmp_path_factory):
-    """Jurors to a final round over verbalized prompts."""
-    space = make_space(**VERBALIZED, seed={"shape": "verbalized", "policy": "summary", "instruction": "plain"})
-    return {
-        jury: final_round_in(tmp_path_factory.mktemp("verbalized"), space=space, winner={**BEST_WINS, "jury": jury})
-        for jury in (1, 2)
-    }
-
-
-def test_a_single_prompts_weights_lean_on_those_of_the_others_and_a_jurys_do_not(verbalized_rounds):
-    single, jury = (verbalized_rounds[n] for n in (1, 2))
-    parts, winner = single.parts, single.comparison.winner
-    answers = parts.judge.answers(winner.prompts, parts.sweep.cases).probabilities
-    bare = parts.maker.program(winner.record.candidate).procedure
-    own = weigh(bare, answers, parts.sweep.cases)
-    shared = SharedWeights.of(
-        single.result.records, single.result.seen, parts.maker, parts.judge, parts.sweep.cases
-    ).weigh(bare, winner.prompts[0].labels, answers)
-    assert winner.procedure == shared != own
-
-    first = jury.comparison.winner.procedure.members[0].procedure
-    assert first == own, "the same search, the same best prompt"
-
-
-def test_weights_cost_no_judgement(verbalized_rounds):
-    """Only calibration and test cases reach the judge after the search."""
-    done = verbalized_rounds[1]
-    search = {case.text for case in done.parts.sweep.cases}
-    assert not [text for text, _ in done.events if text in search]

@@ -54,7 +54,7 @@ class SearchCell(FrozenModel):
         engine_seconds: The part of it inside the engine.
         fresh: Judgements of the search that the shared score store did not hold; only these took time.
         search_auprc: AUPRC on the search cases; where weights are fitted on them, of scores from the other folds, but
-            a jury's members' are fitted on all, and so are promptopt's own.
+            a jury's members' are fitted on all.
         auprc: AUPRC on the sealed test.
         precision: On the test, at the threshold fitted on the calibration cases.
         recall: Likewise.

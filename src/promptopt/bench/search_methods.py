@@ -11,7 +11,6 @@ from promptopt.core.case import GoldenCase
 from promptopt.core.prompt import LoweredPrompt
 from promptopt.errors import ConfigError, UserError
 from promptopt.policy.procedure import Shape
-from promptopt.programs.program import JudgementProgram
 from promptopt.scores.store import Spent
 from promptopt.search.baselines.base import FoundProgram, Meter, SearchMethod, SearchTask
 from promptopt.search.baselines.random_search import RandomJury
@@ -22,7 +21,6 @@ from promptopt.search.evaluation import Evaluator
 from promptopt.search.judging import StoredAnswers
 from promptopt.search.lockstep_sweep import LockstepSweep
 from promptopt.search.proposers.mixed import make_proposers
-from promptopt.search.shared_weights import SharedWeights
 from promptopt.search.study import SweepStudy, TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.search.winner import WinnerConfig
@@ -88,13 +86,7 @@ class OwnSweep:
         ranked = [(p, task.meter.scores_to_compare(p, task.cases)) for p in programs]
         numbers = [record.number for record in result.ranked]
         seed_rank = numbers.index(result.seed.number) if result.seed.number in numbers else None
-        found = found_program(task, ranked, seed_rank, self._config.objective, self._config.winner)
-        if isinstance(found, JudgementProgram):
-            judge, prompts = _MeteredJudge(task.meter), found.lower()
-            shared = SharedWeights.of(result.records, result.seen, task.maker, judge, task.cases)
-            answers = judge.answers(prompts, task.cases).probabilities
-            found.procedure = shared.weigh(found.procedure, prompts[0].labels, answers)
-        return found
+        return found_program(task, ranked, seed_rank, self._config.objective, self._config.winner)
 
 
 def make_method(name: str, config: SearchConfig) -> SearchMethod:

@@ -18,8 +18,7 @@ _ARMIJO = 1e-4  # share of the decrease that the tangent promises; Nocedal and W
 _STEP_SIZES = tuple(2.0**-i for i in range(40))
 _NOTHING = 1e-9  # a coefficient of a standardised feature below this is 0 that the minimiser has not quite reached
 
-# standardised features, targets, counts, penalty, what coefficients are drawn to
-_Problem = tuple[FloatArray, FloatArray, FloatArray, float, FloatArray]
+_Problem = tuple[FloatArray, FloatArray, FloatArray, float]  # standardised features, targets, counts, penalty
 
 
 class Weights(NamedTuple):
@@ -59,7 +58,6 @@ def fit_weights(
     penalty: float = DEFAULT_PENALTY,
     multiplicity: Sequence[float] | FloatArray | None = None,
     signed: bool = False,
-    centre: FloatArray | None = None,
 ) -> Weights:
     """Logistic regression with an L2 penalty and, unless it says otherwise, no negative coefficient.
 
@@ -76,7 +74,6 @@ def fit_weights(
         penalty: Above 0; 1 is that of one observation of unit size for each coefficient.
         multiplicity: How often each case counts; shape (cases,); once by default.
         signed: Whether coefficients may be negative, for features that may speak either way.
-        centre: What the coefficients of the standardised features are drawn to; shape (features,); 0 by default.
 
     Returns:
         The weights on the scale of the features; a feature that never varies has 0, and so has one that would take a
@@ -104,55 +101,12 @@ def fit_weights(
     varies = deviation > _NOTHING * np.maximum(1.0, np.abs(mean))
     z = np.where(varies, (x - mean) / np.where(varies, deviation, 1.0), 0.0)
     share = float(np.average(y, weights=counts))
-    drawn_to = np.zeros(z.shape[1]) if centre is None else np.where(varies, centre, 0.0)
-    start = np.append(drawn_to, np.log(share) - np.log1p(-share))
-    found = (_by_newton if signed else _by_projection)(start, (z, y.astype(np.float64), counts, penalty, drawn_to))
+    start = np.append(np.zeros(z.shape[1]), np.log(share) - np.log1p(-share))
+    found = (_by_newton if signed else _by_projection)(start, (z, y.astype(np.float64), counts, penalty))
     standard = np.where(varies & (np.abs(found[:-1]) > _NOTHING), found[:-1], 0.0)
     coefficients = standard / np.where(varies, deviation, 1.0)
     intercept = float(found[-1] - np.sum(coefficients * mean))
     return Weights(coefficients, intercept, len(y), positives)
-
-
-def fit_shared_weights(opinions: Sequence[FloatArray], labels: BoolArray, *, penalty: float) -> FloatArray:
-    """Coefficients that several sets of opinions about the same cases have in common.
-
-    One regression over all sets, each standardised by itself, in which a case counts once however many sets know it. As
-    the ``centre`` of :func:`fit_weights` they are the prior mean of a hierarchical model whose upper level is estimated
-    first (empirical Bayes; Efron and Morris, "Stein's estimation rule and its competitors", 1973): what prompts that
-    ask alike have in common is known better than what sets one of them apart.
-
-    Args:
-        opinions: Each of shape (cases, features), NaN where unknown. A feature that a set does not know of any case
-            says nothing there; a case counts in a set where all others are known.
-        labels: True for a violation; shape (cases,).
-        penalty: As in :func:`fit_weights`.
-
-    Returns:
-        Coefficients of standardised features, of either sign; float64 of shape (features,).
-
-    Raises:
-        ConfigError: As :func:`fit_weights`.
-        ValueError: There is no set, shapes differ, or a feature is infinite.
-    """
-    standard = [_standardised(np.asarray(one, dtype=np.float64)) for one in opinions]
-    known = [~np.isnan(one).any(axis=1) for one in standard]
-    times = np.maximum(1, np.sum(known, axis=0))
-    shares = np.concatenate([np.where(rows, 1 / times, 0.0) for rows in known])
-    found = fit_weights(
-        np.concatenate(standard), np.tile(labels, len(standard)), penalty=penalty, multiplicity=shares, signed=True
-    )
-    return found.coefficients
-
-
-def _standardised(features: FloatArray) -> FloatArray:
-    """Each feature by its own mean and deviation; 0 where a set never knows it, NaN where it does elsewhere."""
-    absent = np.isnan(features).all(axis=0)
-    rows = features[~np.isnan(features[:, ~absent]).any(axis=1)] if not absent.all() else features[:0]
-    if not len(rows):
-        return np.full(features.shape, np.nan)
-    deviation = rows.std(axis=0)
-    scale = np.where(deviation > _NOTHING * np.maximum(1.0, np.abs(rows.mean(axis=0))), deviation, np.inf)
-    return np.where(absent, 0.0, (features - rows.mean(axis=0)) / scale)
 
 
 def _by_projection(start: FloatArray, problem: _Problem) -> FloatArray:
@@ -167,7 +121,7 @@ def _by_projection(start: FloatArray, problem: _Problem) -> FloatArray:
 
 def _by_newton(start: FloatArray, problem: _Problem) -> FloatArray:
     """The minimum over all coefficients; a few steps, each halved until the loss falls as far as it has to."""
-    z, _, counts, penalty, _ = problem
+    z, _, counts, penalty = problem
     design = np.column_stack([z, np.ones(len(z))])
     ridge = np.diag(np.append(np.full(z.shape[1], penalty), 0.0))
     parameters, (loss, gradient) = start, _loss(start, *problem)
@@ -202,12 +156,11 @@ def _known(
 
 
 def _loss(
-    parameters: FloatArray, z: FloatArray, targets: FloatArray, counts: FloatArray, penalty: float, centre: FloatArray
+    parameters: FloatArray, z: FloatArray, targets: FloatArray, counts: FloatArray, penalty: float
 ) -> tuple[float, FloatArray]:
     coefficients, intercept = parameters[:-1], parameters[-1]
     logits = z @ coefficients + intercept
     value = float(np.sum(counts * (np.logaddexp(0.0, logits) - targets * logits)))
     surplus = counts * (np.exp(-np.logaddexp(0.0, -logits)) - targets)
-    apart = coefficients - centre
-    gradient = np.append(z.T @ surplus + penalty * apart, surplus.sum())
-    return value + penalty / 2 * float(apart @ apart), gradient
+    gradient = np.append(z.T @ surplus + penalty * coefficients, surplus.sum())
+    return value + penalty / 2 * float(coefficients @ coefficients), gradient

@@ -59,7 +59,7 @@ class Evaluator:
     def __init__(
         self, judge: AnsweringJudge, engine: JudgeEngine, objective: ObjectiveConfig, pace: Pace | None = None
     ) -> None:
-        self.judge = judge
+        self._judge = judge
         self._engine = engine
         self._objective = objective
         self._pace = pace
@@ -77,7 +77,7 @@ class Evaluator:
         Returns:
             The scores and their metrics.
         """
-        answers = self.judge.answers(prompts, cases)
+        answers = self._judge.answers(prompts, cases)
         scores = scores_to_compare(procedure, answers.probabilities, cases)
         labels = np.array([case.is_violation for case in cases], dtype=np.bool_)
         severities = np.array([case.severity for case in cases], dtype=np.int64)

@@ -26,7 +26,6 @@ from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluation, Evaluator
 from promptopt.search.openings import OpeningRecord, TestOpening
 from promptopt.search.operating import Operation, check_unseen, fit_operation
-from promptopt.search.shared_weights import SharedWeights
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.search.trials import trial_record
@@ -168,11 +167,9 @@ class FinalRound:
             The comparison. Only the seed prompt and the winner are scored on the test split.
         """
         config = self._config
-        judge = self._evaluator.judge
-        shared = SharedWeights.of(result.records, result.seen, self._maker, judge, self._search_cases)
-        known = [self._entrant(record, shared) for record in result.ranked[: max(config.finalists, config.winner.jury)]]
+        known = [self._entrant(record) for record in result.ranked[: max(config.finalists, config.winner.jury)]]
         first = next((entrant for entrant in known if entrant.record == result.seed), None)
-        first = first or self._entrant(result.seed, shared)
+        first = first or self._entrant(result.seed)
         won, lead = self._choose(known, first)
         others = [entrant for entrant in known if entrant.digest != won.digest]
         winner = self._calibrate(won, winner=True)
@@ -203,18 +200,17 @@ class FinalRound:
         members = [ranked[place] for place in winner.members]
         return members[0] if len(members) == 1 else self._jury(members), winner.lead
 
-    def _entrant(self, record: TrialRecord, shared: SharedWeights) -> _Entrant:
+    def _entrant(self, record: TrialRecord) -> _Entrant:
         program = self._maker.program(record.candidate)
-        prompts = program.lower()
-        search = self._evaluator.evaluate(prompts, program.procedure, self._search_cases)
-        procedure = shared.weigh(program.procedure, prompts[0].labels, search.answers.probabilities)
-        return _Entrant(record, prompts, procedure, search)
+        search = self._evaluator.evaluate(program.lower(), program.procedure, self._search_cases)
+        procedure = weigh(program.procedure, search.answers.probabilities, self._search_cases)
+        return _Entrant(record, program.lower(), procedure, search)
 
     def _jury(self, members: Sequence[_Entrant]) -> _Entrant:
         programs = [self._maker.program(member.record.candidate) for member in members]
         for program, member in zip(programs, members, strict=True):
-            # with weights of its own, where it has some: a jury is worth what its members do not have in common
-            program.procedure = weigh(program.procedure, member.search.answers.probabilities, self._search_cases)
+            if isinstance(member.procedure, Procedure):
+                program.procedure = member.procedure  # with its weights, where it has some
         jury = PromptJury(programs, [LogOddsScale.of(member.search.scores) for member in members])
         search = self._evaluator.evaluate(jury.lower(), jury.procedure, self._search_cases)
         values = search.measured.values(self._config.objective)

@@ -136,8 +136,7 @@ class LockstepSweep:
             for record in told:
                 records.append(record)
                 watcher.trial_finished(record, records)
-        seen = [case for block in self.blocks for case in block]
-        return sweep_result(records, stop, self._maker, seen, self._config.objective)
+        return sweep_result(records, stop, self._maker, len(self.cases), self._config.objective)
 
     def _stop(self, records: Sequence[TrialRecord]) -> str:
         repeated = len(list(takewhile(lambda record: record.repeats is not None, reversed(records))))

@@ -50,7 +50,6 @@ class SweepResult:
         records: Every finished trial.
         seed: The seed prompt's record.
         ranked: Distinct candidates scored on every search case, the best first.
-        seen: The search cases in the order in which candidates met them: a record of n cases saw the first n.
         stopped_by: Which limit ended the sweep, in words.
         judgements_in_full: Judgements that scoring every candidate on every search case would take.
     """
@@ -58,7 +57,6 @@ class SweepResult:
     records: tuple[TrialRecord, ...]
     seed: TrialRecord
     ranked: tuple[TrialRecord, ...]
-    seen: tuple[GoldenCase, ...]
     stopped_by: str
     judgements_in_full: int
 
@@ -158,15 +156,11 @@ class Sweep:
         return limit_reached(self._config.budget, sum(r.repeats is None for r in records), self._judge.spent)
 
     def _result(self, records: Sequence[TrialRecord], stop: str) -> SweepResult:
-        return sweep_result(records, stop, self._maker, self.cases, self._config.objective)
+        return sweep_result(records, stop, self._maker, len(self.cases), self._config.objective)
 
 
 def sweep_result(
-    records: Sequence[TrialRecord],
-    stop: str,
-    maker: CandidateMaker,
-    seen: Sequence[GoldenCase],
-    objective: ObjectiveConfig,
+    records: Sequence[TrialRecord], stop: str, maker: CandidateMaker, cases: int, objective: ObjectiveConfig
 ) -> SweepResult:
     """Ranks what was tried.
 
@@ -174,7 +168,7 @@ def sweep_result(
         records: Every finished trial, the seed prompt's first.
         stop: Which limit ended the sweep.
         maker: Knows how many questions a candidate asks.
-        seen: Search cases in the order in which candidates met them.
+        cases: Search cases that candidates are scored on.
         objective: What is optimised.
 
     Returns:
@@ -188,8 +182,8 @@ def sweep_result(
     if not complete:
         raise _nothing_scored(distinct, stop)
     ranked = sorted(complete, key=lambda r: (not r.feasible, -objective.goodness(r.values[0]), r.number))
-    in_full = sum(maker.questions(r.candidate) for r in distinct) * len(seen)
-    return SweepResult(tuple(records), distinct[0], tuple(ranked), tuple(seen), stop, in_full)
+    in_full = sum(maker.questions(r.candidate) for r in distinct) * cases
+    return SweepResult(tuple(records), distinct[0], tuple(ranked), stop, in_full)
 
 
 def limit_reached(budget: BudgetConfig, trials: int, spent: Spent) -> str:

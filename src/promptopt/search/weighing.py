@@ -34,7 +34,6 @@ def weigh(
     answers: Mapping[str, FloatArray],
     cases: Sequence[GoldenCase],
     penalty: float | None = None,
-    centre: FloatArray | None = None,
 ) -> Procedure:
     """The procedure with the weights and thresholds that suit some search cases.
 
@@ -44,7 +43,6 @@ def weigh(
             unjudged.
         cases: The cases; search cases only.
         penalty: As in :func:`promptopt.metrics.weights.fit_weights`; by default that of the shape.
-        centre: As there.
 
     Returns:
         The procedure with its weights; as it was where it has no weights to fit, or where fewer than 5 violations or
@@ -59,8 +57,7 @@ def weigh(
         return procedure
     signed = procedure.shape == "verbalized"
     default = PANEL_PENALTY if signed else DEFAULT_PENALTY
-    strength = default if penalty is None else penalty
-    fitted = fit_weights(features, labels, penalty=strength, signed=signed, centre=centre)
+    fitted = fit_weights(features, labels, penalty=default if penalty is None else penalty, signed=signed)
     coefficients = [float(weight) for weight in fitted.coefficients]
     if signed:
         verbalizer = Verbalizer(intercept=fitted.intercept, weights=tuple(coefficients))
