@@ -63,6 +63,36 @@ def test_a_jury_takes_the_seed_prompt_and_the_best_others():
     assert choose_winner(close, AUPRC, WinnerConfig(jury=9)).members == (3, 0, 1, 2)
 
 
+def test_a_jury_that_does_worse_than_the_seed_prompt_is_no_winner():
+    poor = _scores(0.4, 0.02, 0.01, seed_rank=0)
+    found = choose_winner(poor, AUPRC, WinnerConfig(jury=3))
+    assert found.members == (0,)
+    assert found.jury_gap < 0
+    good = choose_winner(_scores(0.2, 0.2, 0.2, seed_rank=0), AUPRC, WinnerConfig(jury=3))
+    assert good.members == (0, 1, 2)
+    assert good.jury_gap >= 0
+    assert choose_winner(poor, AUPRC, WinnerConfig()).jury_gap is None
+
+
+def test_a_jury_that_cannot_be_compared_wins():
+    poor = (0.4, 0.02, 0.01)
+    for seed_rank, objective in ((None, AUPRC), (0, ObjectiveConfig(names=("auprc", "tokens")))):
+        found = choose_winner(_scores(*poor, seed_rank=seed_rank), objective, WinnerConfig(jury=3))
+        assert found.members == (0, 1, 2)
+        assert found.jury_gap is None
+
+
+def test_a_jury_is_compared_where_all_of_it_was_judged():
+    scores = _scores(0.4, 0.02, 0.01, seed_rank=0)
+    scores.ranked[2][: CASES // 2] = np.nan
+    assert choose_winner(scores, AUPRC, WinnerConfig(jury=3)).members == (0,)
+    scores.ranked[2][:] = np.where(np.arange(CASES) < 3, 0.5, np.nan)
+    scores.ranked[0][:3] = np.nan
+    found = choose_winner(scores, AUPRC, WinnerConfig(jury=3))
+    assert found.members == (0, 1, 2)
+    assert found.jury_gap is None, "no case that all of them judged"
+
+
 @pytest.mark.parametrize("name", ["auroc", "recall_at_precision", "recall_at_fpr", "f1", "f_beta"])
 def test_the_lead_is_in_what_the_search_is_for(name):
     found = choose_winner(_scores(0.4, 0.05, seed_rank=1), ObjectiveConfig(names=(name,)), WinnerConfig())

@@ -134,16 +134,26 @@ def _print_line(line: str, out: Console) -> None:
 
 
 def _conclusion(summary: SweepSummary) -> str:
+    if summary.jury_gap is None or summary.jury_gap >= 0:
+        return _comparison(summary)
+    return (
+        f"A jury of the best prompts does worse than the seed prompt on the search cases ({summary.jury_gap:+.3f}): "
+        f"one prompt is exported. {_comparison(summary)}"
+    )
+
+
+def _comparison(summary: SweepSummary) -> str:
     gap = summary.difference
     size = f"{with_interval(gap, '+')} AUPRC"
     if summary.winner.candidate == summary.seed_prompt.candidate:
         if summary.lead is None:
             return "Nothing beat the seed prompt in the search; the seed prompt is exported."
         led = with_interval(summary.lead.difference, "+")
+        jury = "" if summary.jury_gap is not None else "search.winner.jury=3 pools the best prompts; "
         return (
             f"The best prompt led the seed prompt by {escape(led)} on the search cases, which chance explains: the "
-            "seed prompt is exported. More search cases would tell, or search.winner.jury=3 pools the best prompts; "
-            "search.winner.seed_alpha=null takes the best whatever its lead."
+            f"seed prompt is exported. More search cases would tell; {jury}search.winner.seed_alpha=null takes the "
+            "best whatever its lead."
         )
     if gap.low > 0:
         return f"The winner ranks the sealed test better than the seed prompt: {escape(size)}."

@@ -72,6 +72,7 @@ class SweepSummary(FrozenModel):
         winner: The winner.
         difference: AUPRC of the winner minus that of the seed prompt on the test split, paired.
         lead: How far the best candidate led the seed prompt on the search cases; None where nothing was asked of it.
+        jury_gap: A jury's objective minus the seed prompt's on the search cases; below 0 one prompt won in its place.
         test_openings: How often this golden set's test split has been opened, over all sweeps in the folder of runs.
         bundle: Folder of the bundle.
         plots: Folder of the figures.
@@ -96,6 +97,7 @@ class SweepSummary(FrozenModel):
     winner: CandidateSummary
     difference: Interval
     lead: Lead | None = None
+    jury_gap: float | None = None
     test_openings: int
     bundle: str
     plots: str
@@ -125,6 +127,7 @@ def summarise_sweep(outcome: SweepOutcome) -> SweepSummary:
         winner=_candidate(comparison.winner),
         difference=comparison.difference,
         lead=comparison.lead,
+        jury_gap=comparison.jury_gap,
         test_openings=len(comparison.openings),
         bundle=str(outcome.bundle_folder),
         plots=str(outcome.plots_folder),

@@ -30,7 +30,7 @@ from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.search.trials import trial_record
 from promptopt.search.weighing import weigh
-from promptopt.search.winner import Lead, SearchScores, choose_winner
+from promptopt.search.winner import Lead, SearchScores, Winner, choose_winner
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -100,6 +100,7 @@ class FinalComparison:
         winner: The winner; the seed prompt itself when nothing stood out from it in the search.
         finalists: The winner, then the best candidates of the search.
         lead: How far the best candidate led the seed prompt on the search cases; None where nothing was asked of it.
+        jury_gap: See :class:`promptopt.search.winner.Winner`.
         tests: Candidate digest to its scores on the test split.
         difference: AUPRC of the winner minus that of the seed prompt, paired, with a 95% interval.
         openings: Every opening of this test split on record, earlier sweeps' included.
@@ -109,6 +110,7 @@ class FinalComparison:
     winner: Finalist
     finalists: tuple[Finalist, ...]
     lead: Lead | None
+    jury_gap: float | None
     tests: dict[str, Evaluation]
     difference: Interval
     openings: tuple[TestOpening, ...]
@@ -170,7 +172,7 @@ class FinalRound:
         known = [self._entrant(record) for record in result.ranked[: max(config.finalists, config.winner.jury)]]
         first = next((entrant for entrant in known if entrant.record == result.seed), None)
         first = first or self._entrant(result.seed)
-        won, lead = self._choose(known, first)
+        won, chosen = self._choose(known, first)
         others = [entrant for entrant in known if entrant.digest != won.digest]
         winner = self._calibrate(won, winner=True)
         ordered = [winner, *map(self._calibrate, others[: config.finalists - 1])]
@@ -180,14 +182,15 @@ class FinalRound:
             seed=tested[seed.digest],
             winner=tested[winner.digest],
             finalists=tuple(tested.get(f.digest, f) for f in ordered),
-            lead=lead,
+            lead=chosen.lead,
+            jury_gap=chosen.jury_gap,
             tests=tests,
             difference=_difference(tests[seed.digest], tests[winner.digest]),
             openings=tuple(openings.all(self._golden.digest)),
         )
 
-    def _choose(self, known: Sequence[_Entrant], seed: _Entrant) -> tuple[_Entrant, Lead | None]:
-        """The winner among the best candidates and the seed prompt, and the best one's lead."""
+    def _choose(self, known: Sequence[_Entrant], seed: _Entrant) -> tuple[_Entrant, Winner]:
+        """The winner among the best candidates and the seed prompt, and how it was chosen."""
         ranked = list(known) if seed in known or not seed.record.complete else [*known, seed]
         eligible = seed in ranked and (seed.record.feasible or not ranked[0].record.feasible)
         scores = SearchScores(
@@ -198,7 +201,7 @@ class FinalRound:
         )
         winner = choose_winner(scores, self._config.objective, self._config.winner)
         members = [ranked[place] for place in winner.members]
-        return members[0] if len(members) == 1 else self._jury(members), winner.lead
+        return members[0] if len(members) == 1 else self._jury(members), winner
 
     def _entrant(self, record: TrialRecord) -> _Entrant:
         program = self._maker.program(record.candidate)

@@ -3,7 +3,7 @@
 The best of many prompts is the best on one sample of cases, so that its lead is partly that sample's luck. A sweep
 therefore keeps the seed prompt unless the lead stands out from the noise of the search cases; what a lead is worth on
 new cases is for the sealed test. A jury needs no such choice among prompts that the cases cannot tell apart: it pools
-them. docs/design/winners.md has the measurements.
+them, unless that ranks the search cases worse than the seed prompt alone. docs/design/winners.md has the measurements.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from pydantic import Field
 
 from promptopt.core.model import FrozenModel
@@ -20,6 +21,7 @@ from promptopt.metrics.costs import best_f_beta, recall_at_fpr
 from promptopt.metrics.intervals import Interval, Metric, paired_bootstrap_difference
 from promptopt.metrics.operating_point import best_f1, recall_at_precision
 from promptopt.metrics.ranking import average_precision, roc_auc
+from promptopt.policy.jury import LogOddsScale, pool
 from promptopt.search.objective import ObjectiveConfig
 
 _RESAMPLES = 2000
@@ -29,7 +31,8 @@ class WinnerConfig(FrozenModel):
     """How a search's winner is chosen.
 
     Attributes:
-        jury: Prompts in the winner; a jury of n costs the judgements of n prompts on every case in production.
+        jury: Prompts in the winner; a jury of n costs the judgements of n prompts on every case in production. One
+            prompt wins where a jury does worse than the seed prompt on the search cases.
         seed_alpha: One-sided level at which the best prompt has to beat the seed prompt on the search cases; None
             takes the best whatever its lead. The level is that of one comparison, and the best was chosen for its
             score: it passes more often than in this share of the searches that found nothing.
@@ -86,10 +89,13 @@ class Winner:
         members: Places among the ranked candidates; one, or those of a jury.
         lead: The best candidate's lead over the seed prompt; None where the seed prompt is itself the best, was not
             judged on all cases, or nothing was asked of the lead.
+        jury_gap: A jury's objective minus the seed prompt's on the search cases; below 0 one prompt won in its place.
+            None where no jury was asked for, or it cannot be compared.
     """
 
     members: tuple[int, ...]
     lead: Lead | None
+    jury_gap: float | None = None
 
 
 def choose_winner(scores: SearchScores, objective: ObjectiveConfig, config: WinnerConfig) -> Winner:
@@ -102,7 +108,8 @@ def choose_winner(scores: SearchScores, objective: ObjectiveConfig, config: Winn
         config: Size of the jury, level of the lead.
 
     Returns:
-        One winner, or a jury: the seed prompt, unless the best stands out from it, and the best others.
+        One winner, or a jury: the seed prompt, unless the best stands out from it, and the best others, if their pooled
+        scores do at least as well as the seed prompt's.
     """
     metric = _metric(objective)
     found = None
@@ -112,7 +119,20 @@ def choose_winner(scores: SearchScores, objective: ObjectiveConfig, config: Winn
     order = list(range(len(scores.ranked)))
     if seed_stays:
         order.sort(key=lambda place: place != scores.seed_rank)
-    return Winner(tuple(order[: config.jury]), found)
+    members = tuple(order[: config.jury])
+    gap = None
+    if len(members) > 1 and metric is not None and scores.seed is not None:
+        gap = _jury_gap(scores.labels, [scores.ranked[place] for place in members], scores.seed, metric)
+    return Winner(members[:1] if gap is not None and gap < 0 else members, found, gap)
+
+
+def _jury_gap(labels: BoolArray, members: Sequence[FloatArray], seed: FloatArray, metric: Metric) -> float | None:
+    """How much better the pooled scores are than the seed prompt's, where all were judged; None where they cannot be
+    compared."""
+    pooled = pool(members, [LogOddsScale.of(scores) for scores in members])
+    both = ~(np.isnan(pooled) | np.isnan(seed))
+    gap = metric(labels[both], pooled[both]) - metric(labels[both], seed[both])
+    return None if np.isnan(gap) else float(gap)
 
 
 def lead(
