@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
-SEARCH_PARTS = ("", "verbalized", "gepa", "moderation")
+SEARCH_PARTS = ("", "verbalized", "gepa", "moderation", "float32", "promptolution")
 
 
 def main() -> None:
@@ -245,15 +245,15 @@ BASELINES = {
 }
 
 
-def search(result: dict[str, Any], alike: dict[str, Any], gepa: dict[str, Any], outside: dict[str, Any]) -> str:
+def search(result: dict[str, Any], *parts: dict[str, Any]) -> str:
     """Searches end to end.
 
     Args:
         result: Methods by themselves, on HateCheck and authored sets.
-        alike: The other methods on programs of the same shape as promptopt's.
-        gepa: The one method that is too slow for more than a seed.
-        outside: The moderation set's categories.
+        parts: The other methods on programs of the same shape as promptopt's; GEPA, which is too slow for more than a
+            seed; the moderation set's categories; a few methods again in float32; promptolution's CAPO there.
     """
+    alike, gepa, outside, float32, promptolution = parts
     own = _best_own(result)
     lines = [
         f"{_search_command('tasks')}, AUPRC on the sealed test, mean over {_seeds(result)} seeds with 95% intervals "
@@ -276,7 +276,16 @@ def search(result: dict[str, Any], alike: dict[str, Any], gepa: dict[str, Any], 
         "",
         *_search_table(outside),
         "",
-        "DSPy GEPA, one seed, beside the jury of that seed: " + "; ".join(_side_by_side(gepa)) + ".",
+        "DSPy GEPA, one seed, beside the jury of that seed: " + "; ".join(_side_by_side(gepa, "gepa")) + ".",
+        "",
+        f"On a machine without bfloat16, in float32 ({_seeds(float32)} seeds), and since a jury that does worse than "
+        "the seed prompt on the search cases does not win:",
+        "",
+        *_search_table(float32),
+        "",
+        "promptolution's CAPO there, one seed, beside the jury of that seed: "
+        + "; ".join(_side_by_side(promptolution, "promptolution"))
+        + ".",
     ]
     return "\n".join(lines)
 
@@ -320,10 +329,10 @@ def _search_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _side_by_side(gepa: dict[str, Any]) -> list[str]:
-    own, found = _best_own(gepa), {(row["task"], row["method"]): row["auprc"]["point"] for row in gepa["rows"]}
-    tasks = dict.fromkeys(row["task"] for row in gepa["rows"])
-    return [f"{task} {found[task, 'gepa']:.3f} and {found[task, own]:.3f}" for task in tasks]
+def _side_by_side(result: dict[str, Any], method: str) -> list[str]:
+    own, found = _best_own(result), {(row["task"], row["method"]): row["auprc"]["point"] for row in result["rows"]}
+    tasks = dict.fromkeys(row["task"] for row in result["rows"])
+    return [f"{task} {found[task, method]:.3f} and {found[task, own]:.3f}" for task in tasks]
 
 
 def method_name(name: str, bold: bool = False) -> str:
