@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -35,6 +36,11 @@ def test_seconds_are_an_objective(sweep, tmp_path, program):
     for record in finished.outcome.result.records:
         assert record.values == (record.metrics["auprc"], record.metrics["seconds_per_case"])
         assert 0 < record.values[1] < 1
+    summary = read_summary(finished.folder)
+    assert summary.winner.seconds_per_case == finished.outcome.comparison.winner.record.values[1]
+    screen = Console(width=120, file=io.StringIO(), highlight=False)
+    print_outcome(finished.outcome, summary, screen)
+    assert re.search(rf"seconds per case +[\d.e-]+ +{summary.winner.seconds_per_case:.3g}\n", screen.file.getvalue())
 
 
 def test_fewest_tokens_win_where_tokens_are_the_objective(sweep, tmp_path):
@@ -151,6 +157,12 @@ def test_a_seed_prompt_that_stays_is_exported_and_the_screen_says_why(sweep, tmp
     said = " ".join(screen.getvalue().split())
     assert "which chance explains: the seed prompt is exported" in said
     assert "search.winner.jury=3" in said
+
+    refused = io.StringIO()
+    print_outcome(finished.outcome, summary.model_copy(update={"jury_gap": -0.021}), Console(file=refused, width=100))
+    said = " ".join(refused.getvalue().split())
+    assert "A jury of the best prompts does worse than the seed prompt on the search cases (-0.021)" in said
+    assert "search.winner.jury=3" not in said
 
 
 @pytest.mark.parametrize("caught", [0.05, 0.5])

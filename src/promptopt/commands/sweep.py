@@ -57,6 +57,9 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
     shown.add_row(
         "tokens per case", _tokens(summary.seed_prompt.tokens_per_case), _tokens(summary.winner.tokens_per_case)
     )
+    if summary.winner.seconds_per_case is not None:
+        costs = summary.seed_prompt.seconds_per_case, summary.winner.seconds_per_case
+        shown.add_row("seconds per case", *("-" if cost is None else f"{cost:.3g}" for cost in costs))
     if seed.unjudged or winner.unjudged:
         shown.add_row("no verdict", str(seed.unjudged), str(winner.unjudged))
     out.print(shown)

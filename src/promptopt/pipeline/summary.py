@@ -31,6 +31,7 @@ class CandidateSummary(FrozenModel):
         choices: What it chose in each dimension.
         demos: Ids of its demonstrations.
         tokens_per_case: Tokens of one more case.
+        seconds_per_case: Seconds of one more case; None where the sweep did not ask for them.
         threshold: On calibrated scores.
         feasible: Whether the threshold keeps what was asked for on the calibration split.
         certificate: What is certain about it, or why nothing is; None where none was asked for.
@@ -43,6 +44,7 @@ class CandidateSummary(FrozenModel):
     choices: dict[str, Choice]
     demos: tuple[str, ...]
     tokens_per_case: float | None
+    seconds_per_case: float | None = None
     threshold: float
     feasible: bool
     certificate: Certificate | None = None
@@ -187,6 +189,7 @@ def _candidate(finalist: Finalist) -> CandidateSummary:
         choices=finalist.record.candidate.choices,
         demos=finalist.record.candidate.demos,
         tokens_per_case=finalist.record.metrics.get("tokens_per_case"),
+        seconds_per_case=finalist.record.metrics.get("seconds_per_case"),
         threshold=finalist.operating_point.threshold,
         feasible=finalist.operating_point.feasible,
         certificate=finalist.operation.certificate,
