@@ -36,9 +36,18 @@ class OwnSweep:
     Args:
         config: Objective, races and sampler; the budget is the meter's.
         jurors: Prompts in the winner.
+
+    Raises:
+        ConfigError: The objective is one of seconds.
     """
 
     def __init__(self, config: SearchConfig, jurors: int = 1) -> None:
+        if "seconds" in config.objective.names:
+            raise ConfigError(
+                "the benchmark counts judgements and does not time the judge, and cannot minimise seconds",
+                where="search.objective.names",
+                remedy="use tokens in the task file",
+            )
         self._config = config.model_copy(
             update={"winner": WinnerConfig(jury=jurors, seed_alpha=config.winner.seed_alpha)}
         )

@@ -115,6 +115,12 @@ def _without_promptolution(name):
     raise ModuleNotFoundError("No module named 'promptolution'", name="promptolution.llms")
 
 
+def test_a_sweep_for_seconds_is_refused_where_nobody_times_the_judge():
+    timed = SearchConfig.model_validate({"objective": {"names": ["auprc", "seconds"]}})
+    with pytest.raises(ConfigError, match="does not time the judge"):
+        make_method(OWN, timed)
+
+
 def test_a_method_that_does_not_exist_is_named():
     with pytest.raises(ConfigError, match="no search method 'bayes'"):
         make_method("bayes", RACES)
