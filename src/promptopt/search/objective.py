@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,7 @@ from promptopt.metrics.summary import MetricSummary, summarise
 ObjectiveName = Literal[
     "auprc", "auroc", "recall_at_precision", "recall_at_fpr", "f1", "f_beta", "severity_cost", "tokens", "seconds"
 ]
-COSTS: Final = ("tokens", "seconds")
-"""Objectives that are known before any case is judged; smaller is better."""
-_MINIMISED: frozenset[str] = frozenset({"severity_cost", *COSTS})
+_MINIMISED: frozenset[str] = frozenset({"severity_cost", "tokens", "seconds"})
 
 
 class ObjectiveConfig(FrozenModel):
