@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from promptopt.core.model import FrozenModel
 from promptopt.core.yaml_file import explain_validation
 from promptopt.errors import ConfigError
 from promptopt.judges.config import JudgeConfig
+from promptopt.judges.entries import read_entry
 from promptopt.search.config import SearchConfig
 from promptopt.search.space import LabelWords, SearchSpace
 from promptopt.tracking.config import TrackingConfig
@@ -55,7 +57,8 @@ class AppConfig(FrozenModel):
         scores_url: Score store; None for ``scores.db`` in ``runs_dir``, shared by all sweeps.
         domain: The risk domain.
         golden: The golden set.
-        judge: The judge.
+        judge: The judge; the seed prompt's where several are searched.
+        judges: Further judges, searched as a dimension of the space; all are loaded at once.
         program: The search space.
         search: Objective, racing, budget and sampler.
         tracking: Where runs are logged.
@@ -69,24 +72,45 @@ class AppConfig(FrozenModel):
     domain: DomainConfig
     golden: GoldenConfig
     judge: JudgeConfig
+    judges: tuple[JudgeConfig, ...] = ()
     program: SearchSpace
     search: SearchConfig = SearchConfig()
     tracking: TrackingConfig = TrackingConfig()
 
     @cached_property
     def space(self) -> SearchSpace:
-        """The search space with the judge's own label words added to it."""
+        """The search space with the judges, and their own label words, added to it."""
         words = dict(self.program.label_words)
         known = {(pair.violation, pair.allowed) for pair in words.values()}
-        for violation, allowed in self.judge.label_words:
+        for violation, allowed in dict.fromkeys(pair for judge in self.every_judge for pair in judge.label_words):
             if (violation, allowed) not in known:
                 words[f"{violation}_{allowed}"] = LabelWords(violation=violation, allowed=allowed)
-        return SearchSpace.model_validate({**self.program.model_dump(), "label_words": words})
+        judges = tuple(judge.name for judge in self.every_judge)
+        return SearchSpace.model_validate({**self.program.model_dump(), "label_words": words, "judges": judges})
+
+    @property
+    def every_judge(self) -> tuple[JudgeConfig, ...]:
+        """The judge and the further ones."""
+        return (self.judge, *self.judges)
 
     @property
     def run_folder(self) -> Path:
         """Where this sweep's files are."""
         return Path(self.runs_dir) / self.name
+
+    @model_validator(mode="after")
+    def _judges_can_be_searched(self) -> Self:
+        if self.program.judges:
+            raise ValueError("`program.judges` is filled in from `judge` and `judges`; set `judges` instead")
+        name, times = Counter(judge.name for judge in self.every_judge).most_common(1)[0]
+        if times > 1:
+            raise ValueError(f"{times} judges are called {name!r}; give each of `judges` a `name` of its own")
+        if self.judges and self.search.winner.jury > 1:
+            raise ValueError(
+                "`search.winner.jury` pools prompts of one judge, and `judges` names more: set search.winner.jury=1, "
+                "or pool finished bundles with `promptopt bundle compose`"
+            )
+        return self
 
 
 def load_config(overrides: Sequence[str] = (), folder: Path | None = None) -> AppConfig:
@@ -138,9 +162,13 @@ def compose(overrides: Sequence[str], folder: Path | None = None) -> dict[str, A
             given = [f"++{override}" if _DOTTED_KEY.match(override) else override for override in overrides]
             config = hydra_compose("config", overrides=given)
             plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            return plain
     except (HydraException, OmegaConfBaseException) as cause:
         raise _fault(cause, overrides, folder) from cause
+    listed = plain.get("judges") or []
+    if not isinstance(listed, list):
+        raise ConfigError(f"`judges` is {listed!r}", where="configuration", remedy="write a list: 'judges=[fake]'")
+    plain["judges"] = [read_entry(entry, folder / "judge", "judges") for entry in listed]
+    return plain
 
 
 def resource(name: str) -> Path:

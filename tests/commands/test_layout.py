@@ -118,6 +118,23 @@ def test_next_steps_of_a_sweep_work(ok, show, texts, in_tmp_path):
     assert Path(view[1]).name == "mlflow"
 
 
+def test_judges_are_told_apart_where_several_were_searched(outcome):
+    def row(summary):
+        out = Console(width=200, file=io.StringIO())
+        print_outcome(outcome, summary, out)
+        return [line.split() for line in _rows(out.file.getvalue()) if line.startswith("judge")]
+
+    one = summarise_sweep(outcome)
+    parts = {"seed_prompt": (one.seed_prompt, "small"), "winner": (one.winner, "[large]")}
+    chosen = {
+        name: part.model_copy(update={"choices": {**part.choices, "judge": judge}})
+        for name, (part, judge) in parts.items()
+    }
+
+    assert row(one) == []
+    assert row(one.model_copy(update=chosen)) == [["judge", "small", "[large]"]]
+
+
 @pytest.mark.parametrize("feasible", [True, False])
 def test_threshold_that_misses_its_criterion_is_pointed_out(outcome, feasible):
     winner = outcome.comparison.winner

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,50 @@ def test_faults_are_one_sentence(override, says):
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("configuration: ")
+
+
+def test_further_judges_are_files_and_what_differs():
+    config = load_config(
+        ["judge=fake", "judges=[smollm2_135m,{judge: smollm2_135m, dtype: float32, batch_tokens: 64}]"]
+    )
+
+    assert [judge.name for judge in config.every_judge] == ["fake", "smollm2-135m", "smollm2-135m-64-float32"]
+    assert [(judge.dtype, judge.batch_tokens) for judge in config.judges] == [("auto", 512), ("float32", 64)]
+    assert config.space.seed_point()["judge"] == "fake"
+    assert config.space.dimensions["judge"] == ("fake", "smollm2-135m", "smollm2-135m-64-float32")
+    assert "unsafe_safe" in config.space.label_words, "the words of every judge are tried"
+
+
+def test_a_single_judge_is_no_dimension():
+    one, other = (load_config([f"judge={name}", "judges=[]"]).space for name in ("fake", "vllm"))
+
+    assert "judge" not in one.dimensions
+    assert one.model_copy(update={"label_words": other.label_words}).digest == other.digest
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("judges=smollm2_135m", "`judges` is 'smollm2_135m'; write a list"),
+        ("judges=[3]", "an entry of `judges` is 3; write smollm2_135m, or"),
+        ("judges=[{dtype: float32}]", "an entry of `judges` is {'dtype': 'float32'}"),
+        ("judges=[gpt_5]", "there is no judge 'gpt_5'; choose from fake, "),
+        ("judges=[{judge: vllm, server: {retries: 1}}]", "a judge that differs in server has no name; give it"),
+        ("judges=[smollm2_135m]", "2 judges are called 'smollm2-135m'; give each of `judges` a `name` of its own"),
+        ("judges=[{judge: fake, dtyp: float32}]", "unknown key `judges.0.dtyp`"),
+        ("program.judges=[fake]", "`program.judges` is filled in from `judge` and `judges`"),
+    ],
+)
+def test_a_judge_that_cannot_be_is_named(override, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        load_config([override])
+
+
+def test_a_jury_has_one_judge():
+    with pytest.raises(
+        ConfigError, match=r"pools prompts of one judge, and `judges` names more: set search.winner.jury=1"
+    ):
+        load_config(["judges=[fake]", "search.winner.jury=3"])
 
 
 def test_a_folder_of_groups_that_is_not_there(tmp_path):

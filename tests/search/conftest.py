@@ -19,6 +19,7 @@ from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluator
+from promptopt.search.evaluators import Evaluators
 from promptopt.search.judging import StoredJudge
 from promptopt.search.lockstep_sweep import LockstepSweep
 from promptopt.search.space import SearchSpace
@@ -195,7 +196,8 @@ def open_sweep_in(policy, golden, make_space, empty_database):
         maker = CandidateMaker(policy, space, pool)
         judge = StoredJudge(engine, store, name)
         evaluator = Evaluator(judge, engine, config.objective)
-        parts = (study, maker, evaluator, judge, search_cases, config, seed)
+        evaluators = Evaluators.one(evaluator)
+        parts = (study, maker, evaluators, judge, search_cases, config, seed)
         sweep = LockstepSweep(*parts, proposers) if config.racing.rule == "lockstep" else Sweep(*parts)
         return SimpleNamespace(
             sweep=sweep,
@@ -203,6 +205,7 @@ def open_sweep_in(policy, golden, make_space, empty_database):
             store=store,
             maker=maker,
             evaluator=evaluator,
+            evaluators=evaluators,
             judge=judge,
             engine=engine,
             pool=pool,

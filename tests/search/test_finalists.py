@@ -66,7 +66,7 @@ def final_round_in(open_sweep_in, make_watcher, golden):
         settings = parts.config.model_copy(
             update={"finalists": finalists, "winner": WinnerConfig.model_validate(winner)}
         )
-        final = FinalRound(parts.maker, parts.evaluator, golden_set, parts.sweep.cases, settings)
+        final = FinalRound(parts.maker, parts.evaluators, golden_set, parts.sweep.cases, settings)
         comparison = final.run(result, record, sweep)
         return SimpleNamespace(
             parts=parts, result=result, comparison=comparison, events=events, record=record, folder=folder
@@ -291,7 +291,7 @@ def test_only_the_winner_has_to_be_certified(done, golden, monkeypatch, tmp_path
     monkeypatch.setattr("promptopt.search.finalists.fit_operation", watched)
     required = OperatingPointConfig(criterion="certified_recall", require=True)
     settings = parts.config.model_copy(update={"finalists": 3, "operating_point": required})
-    final = FinalRound(parts.maker, parts.evaluator, golden, parts.sweep.cases, settings)
+    final = FinalRound(parts.maker, parts.evaluators, golden, parts.sweep.cases, settings)
     final.run(done.result, OpeningRecord(tmp_path / "test.jsonl"), "sweep")
     assert asked[0]
     assert len(asked) >= 3

@@ -77,3 +77,13 @@ def test_the_shipped_spaces_are_sound(program):
     space = load_config([f"program={program}"]).program
     assert space.seed_point()["shape"] == "direct"
     assert space.size > 1000
+
+
+def test_two_judges_are_a_dimension_and_one_is_none(make_space):
+    several = make_space(judges=["small", "large"])
+
+    assert several.seed_point()["judge"] == "small"
+    assert several.size == 2 * make_space().size
+    assert "judge" in several.active(several.seed_point())
+    assert make_space(judges=["small"]).dimensions == make_space().dimensions
+    assert make_space(judges=["small"]).digest == make_space().digest != several.digest

@@ -269,6 +269,6 @@ def test_a_second_sweep_in_a_study_ends_the_first(open_study):
 def test_a_pace_is_measured_once(open_study):
     first, again = Pace(read=0.001, written=0.02), Pace(read=9.0)
     study = open_study()
-    assert study.pace(lambda: first) == first
+    assert study.pace("small", lambda: first) == first
     study.close()
-    assert open_study().pace(lambda: again) == first
+    assert open_study().pace("small", lambda: again) == first

@@ -18,6 +18,7 @@ from promptopt.search.baselines.registry import BASELINES
 from promptopt.search.baselines.winner import found_program
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluation import Evaluator
+from promptopt.search.evaluators import Evaluators
 from promptopt.search.judging import StoredAnswers
 from promptopt.search.lockstep_sweep import LockstepSweep
 from promptopt.search.proposers.mixed import make_proposers
@@ -60,7 +61,7 @@ class OwnSweep:
         racing = {**self._config.racing.model_dump(), "rule": "lockstep"}
         config = SearchConfig.model_validate({**self._config.model_dump(), "budget": budget, "racing": racing})
         judge = _MeteredJudge(meter)
-        evaluator = Evaluator(judge, meter.engine, config.objective)
+        evaluators = Evaluators.one(Evaluator(judge, meter.engine, config.objective))
         with tempfile.TemporaryDirectory() as folder:
             study = SweepStudy(
                 "bench",
@@ -81,7 +82,7 @@ class OwnSweep:
                     (*task.pool, *task.cases),
                     config.objective.precision_floor,
                 )
-                sweep = LockstepSweep(study, task.maker, evaluator, judge, task.cases, config, task.seed, proposers)
+                sweep = LockstepSweep(study, task.maker, evaluators, judge, task.cases, config, task.seed, proposers)
                 result = sweep.run(_Silent())
             except UserError:  # the budget carries no race
                 return task.seed_program()

@@ -100,6 +100,10 @@ def open_task(name: str, file: TaskFile) -> OpenTask:
         UserError: Configuration, policy or golden set do not fit.
     """
     config = load_config([*file.overrides, *file.tasks[name]])
+    if config.judges:
+        further = ", ".join(judge.name for judge in config.judges)
+        remedy = "leave `judges` out of the task file; a benchmark of methods has one judge"
+        raise ConfigError(f"task {name!r} names further judges ({further})", where="judges", remedy=remedy)
     policy = read_policy(resolve_path(config.domain.policy))
     golden = read_golden_set(resolve_path(config.golden.path))
     golden.check_against(policy)

@@ -65,7 +65,7 @@ class RichDisplay:
         self._began = time.monotonic()
         cases = " + ".join(map(str, blocks))
         self._console.print(
-            f"sweep [bold]{config.name}[/]: {config.domain.name}, judge {escape(config.judge.name)}, "
+            f"sweep [bold]{config.name}[/]: {config.domain.name}, {_judges(config)}, "
             f"space of {config.space.size:,} points, {cases} search cases"
         )
         if records:
@@ -142,6 +142,11 @@ class RichDisplay:
             return ""
         seconds = (time.monotonic() - self._began) / self._trials_here * max(self._total - done, 0)
         return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"
+
+
+def _judges(config: AppConfig) -> str:
+    names = escape(", ".join(judge.name for judge in config.every_judge))
+    return f"judges {names}" if config.judges else f"judge {names}"
 
 
 def _distinct(records: Sequence[TrialRecord]) -> int:

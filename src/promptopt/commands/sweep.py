@@ -17,6 +17,7 @@ from promptopt.pipeline.outcome import SweepOutcome
 from promptopt.pipeline.run_sweep import run_sweep
 from promptopt.pipeline.summary import SweepSummary, summarise_sweep
 from promptopt.search.finalists import Finalist
+from promptopt.search.space import JUDGE
 
 _ROWS = (
     ("AUPRC", "auprc"),
@@ -51,6 +52,8 @@ def print_outcome(outcome: SweepOutcome, summary: SweepSummary, out: Console) ->
     violations = count(winner.positives, "violation")
     out.print(f"\n[bold]Sealed test of {summary.domain}[/]: {winner.cases} cases, {violations}, 95% intervals\n")
     shown = table("", "seed prompt", "winner")
+    if JUDGE in summary.winner.choices:
+        shown.add_row("judge", *(escape(str(c.choices[JUDGE])) for c in (summary.seed_prompt, summary.winner)))
     for label, metric in _ROWS:
         name = label.format(floor=summary.precision_floor)
         shown.add_row(name, with_interval(seed.metrics[metric]), with_interval(winner.metrics[metric]))

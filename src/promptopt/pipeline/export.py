@@ -41,7 +41,8 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         stays as it is.
     """
     config, winner = workspace.config, comparison.winner
-    card = workspace.engine.describe()
+    judge, engine = workspace.judge_of(winner.record.candidate)
+    card = engine.describe()
     bundle = PromptBundle(
         name=config.name,
         domain=workspace.policy.domain,
@@ -60,7 +61,7 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
         candidate=winner.digest,
         engine=card.to_dict(),
         fingerprint=card.fingerprint,
-        judge=_judge_as_measured(workspace),
+        judge=_judge_as_measured(judge, card.dtype),
         scores={split: SplitScores(**report.model_dump()) for split, report in winner.reports.items()},
         parity=_parity(winner),
         openings=tuple(
@@ -72,7 +73,7 @@ def export_winner(workspace: Workspace, comparison: FinalComparison, folder: Pat
     at_export = {"created": bundle.created, "drift": bundle.drift, "parity": bundle.parity}
     if earlier and earlier.model_copy(update=at_export) == bundle:
         return earlier
-    bundle = with_drift(bundle, workspace.engine)
+    bundle = with_drift(bundle, engine)
     write_bundle(bundle, folder, overwrite=True)
     return bundle
 
@@ -85,11 +86,10 @@ def _earlier(folder: Path) -> PromptBundle | None:
         return None
 
 
-def _judge_as_measured(workspace: Workspace) -> dict[str, Any]:
+def _judge_as_measured(judge: JudgeConfig, dtype: str) -> dict[str, Any]:
     """The judge's configuration with the number format that was measured, so that other hardware uses the same."""
-    judge = workspace.config.judge
     if judge.engine == "local":
-        judge = JudgeConfig.model_validate({**judge.model_dump(), "dtype": workspace.engine.describe().dtype})
+        judge = JudgeConfig.model_validate({**judge.model_dump(), "dtype": dtype})
     return judge.model_dump(mode="json")
 
 

@@ -13,8 +13,9 @@ from promptopt.core.model import FrozenModel
 from promptopt.metrics.ranking import precision_recall_curve
 from promptopt.pipeline.summary import SUMMARY_FILE, SweepSummary
 from promptopt.pipeline.workspace import Workspace
-from promptopt.search.finalists import FinalComparison, Finalist, SplitReport
+from promptopt.search.finalists import FinalComparison, Finalist
 from promptopt.search.proposers.guard import Refusal
+from promptopt.search.split_report import SplitReport
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.tracking.base import GoldenRecord, TrackingStoreError
@@ -75,6 +76,7 @@ class SweepRecorder:
                 "golden_digest": workspace.golden.digest,
                 "judge": config.judge.name,
                 "judge_fingerprint": card.fingerprint,
+                **({"further_judges": ", ".join(judge.name for judge in config.judges)} if config.judges else {}),
                 "seed": config.seed,
                 "objective": ", ".join(config.search.objective.names),
                 "precision_floor": config.search.objective.precision_floor,
@@ -83,6 +85,9 @@ class SweepRecorder:
         )
         self._log.log_dict(self.run_id, _without_credentials(config.model_dump(mode="json")), "config.json")
         self._log.log_dict(self.run_id, card.to_dict(), "engine_card.json")
+        for place, judge in enumerate(config.judges, start=2):
+            other = workspace.engines[judge.name].describe().to_dict()
+            self._log.log_dict(self.run_id, {"judge": judge.name, **other}, f"engine_card_{place}.json")
         self._log.log_dict(self.run_id, environment(), "environment.json")
         for split, cases in self._by_split().items():
             self._log.log_dataset(self.run_id, self._golden_record(split, cases))

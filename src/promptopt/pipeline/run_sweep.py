@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from promptopt.pipeline.workspace import Workspace, open_workspace
 from promptopt.scores.store import Spent
 from promptopt.search.constraints import ConstraintCheck
 from promptopt.search.evaluation import Evaluation, Evaluator
+from promptopt.search.evaluators import Evaluators
 from promptopt.search.finalists import FinalComparison, FinalRound
 from promptopt.search.judging import StoredJudge
 from promptopt.search.lockstep_sweep import LockstepSweep
@@ -62,18 +63,23 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
     """
     with open_workspace(config, display.phase) as workspace:
         study = f"{config.name}:{digest_text(str(config.run_folder.resolve()))[:16]}"
-        judge = StoredJudge(workspace.engine, workspace.store, study, display.judged)
-        evaluator = Evaluator(judge, workspace.engine, config.search.objective, _pace(workspace, display.phase))
-        parts = (workspace.study, workspace.maker, evaluator, judge, workspace.search_cases, config.search, config.seed)
-        constraints = _constraints(workspace, evaluator)
+        judges = {
+            name: StoredJudge(engine, workspace.store, study, display.judged)
+            for name, engine in workspace.engines.items()
+        }
+        judge = judges[config.judge.name]  # what was spent, each of them tells for all
+        evaluators = _evaluators(workspace, judges, display.phase)
+        parts = (workspace.study, workspace.maker, evaluators, judge)
+        settings = (workspace.search_cases, config.search, config.seed)
+        constraints = _constraints(workspace, evaluators)
         proposers = _proposers(workspace)
         sweep: Sweep | LockstepSweep
         if config.search.racing.rule == "lockstep":
-            sweep = LockstepSweep(*parts, proposers, constraints)
+            sweep = LockstepSweep(*parts, *settings, proposers, constraints)
         else:
-            sweep = Sweep(*parts, constraints=constraints)
+            sweep = Sweep(*parts, *settings, constraints=constraints)
         # made before anything is judged: it refuses a certificate on calibration cases that the search sees
-        final = FinalRound(workspace.maker, evaluator, workspace.golden, sweep.cases, config.search)
+        final = FinalRound(workspace.maker, evaluators, workspace.golden, sweep.cases, config.search)
         recorder = SweepRecorder(workspace, study)
         with recorder.ended_early():
             recorder.log_start()
@@ -86,29 +92,37 @@ def run_sweep(config: AppConfig, display: SweepDisplay) -> SweepOutcome:
             return _write(workspace, recorder, judge, result, comparison)
 
 
-def _pace(workspace: Workspace, on_phase: Callable[[str], None]) -> Pace | None:
-    """How fast the judge is, where the sweep minimises seconds; measured on the seed prompt's question."""
+def _evaluators(workspace: Workspace, judges: Mapping[str, StoredJudge], on_phase: Callable[[str], None]) -> Evaluators:
+    objective, found = workspace.config.search.objective, {}
+    for name, engine in workspace.engines.items():
+        found[name] = Evaluator(judges[name], engine, objective, _pace(workspace, name, on_phase))
+    return Evaluators(found)
+
+
+def _pace(workspace: Workspace, name: str, on_phase: Callable[[str], None]) -> Pace | None:
+    """How fast a judge is, where the sweep minimises seconds; measured on the seed prompt's question."""
     config = workspace.config
     if "seconds" not in config.search.objective.names:
         return None
 
     def measure() -> Pace:
-        on_phase("timing the judge")
+        on_phase(f"timing {name}")
         point = {**config.space.seed_point(), "shape": "direct"}
         program = workspace.maker.program(workspace.maker.candidate(point))
         writes = "reasoned" in config.space.dimensions["shape"]
-        return measure_pace(program.lower(), workspace.search_cases, workspace.engine, writes=writes)
+        return measure_pace(program.lower(), workspace.search_cases, workspace.engines[name], writes=writes)
 
-    return workspace.study.pace(measure)
+    return workspace.study.pace(name, measure)
 
 
-def _constraints(workspace: Workspace, evaluator: Evaluator) -> ConstraintCheck:
+def _constraints(workspace: Workspace, evaluators: Evaluators) -> ConstraintCheck:
     """The constraints, with the seed prompt's evaluation for those that forbid a regression."""
     search, maker, cases = workspace.config.search, workspace.maker, workspace.search_cases
 
     def evaluate_seed() -> Evaluation:
-        program = maker.program(maker.candidate(workspace.config.space.seed_point()))
-        return evaluator.evaluate(program.lower(), program.procedure, cases)
+        candidate = maker.candidate(workspace.config.space.seed_point())
+        program = maker.program(candidate)
+        return evaluators.of(candidate).evaluate(program.lower(), program.procedure, cases)
 
     return ConstraintCheck(search.constraints, search.objective.precision_floor, evaluate_seed)
 

@@ -16,7 +16,9 @@ from promptopt.metrics.certificates import Certificate
 from promptopt.metrics.intervals import Interval
 from promptopt.pipeline.files import write_text
 from promptopt.pipeline.outcome import SweepOutcome
-from promptopt.search.finalists import Finalist, SplitReport
+from promptopt.search.finalists import Finalist
+from promptopt.search.space import JUDGE
+from promptopt.search.split_report import SplitReport
 from promptopt.search.winner import Lead
 
 SUMMARY_FILE = "summary.json"
@@ -58,7 +60,7 @@ class SweepSummary(FrozenModel):
     Attributes:
         name: Name of the sweep.
         domain: Risk domain.
-        judge: Name of the judge.
+        judge: Name of the winner's judge.
         golden: Name of the golden set.
         golden_digest: Its digest.
         seed: Seed of the sweep.
@@ -113,7 +115,7 @@ def summarise_sweep(outcome: SweepOutcome) -> SweepSummary:
     return SweepSummary(
         name=config.name,
         domain=config.domain.name,
-        judge=config.judge.name,
+        judge=str(comparison.winner.record.candidate.choices.get(JUDGE, config.judge.name)),
         golden=outcome.bundle.golden.name,
         golden_digest=outcome.bundle.golden.digest,
         seed=config.seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from promptopt.config import AppConfig, resolve_path
+from promptopt.core.candidate import Candidate
 from promptopt.core.case import GoldenCase, Split
 from promptopt.core.digest import digest_data
 from promptopt.engines.base import JudgeEngine
 from promptopt.errors import ConfigError, UserError
 from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
+from promptopt.judges.config import JudgeConfig
 from promptopt.judges.factory import open_engine
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
@@ -25,6 +27,7 @@ from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.constraints import check_constraints
 from promptopt.search.openings import OpeningRecord
+from promptopt.search.space import JUDGE
 from promptopt.search.study import SweepStudy
 from promptopt.tracking.base import RunLog
 from promptopt.tracking.factory import open_run_log
@@ -39,7 +42,7 @@ class Workspace:
         policy: The policy.
         policy_path: Where it was read from.
         golden: The golden set.
-        engine: The judge.
+        engines: Judge's name to its engine, the seed prompt's first.
         store: The score store.
         study: The study.
         maker: Makes candidates and programs.
@@ -53,7 +56,7 @@ class Workspace:
     policy: Policy
     policy_path: Path
     golden: GoldenSet
-    engine: JudgeEngine
+    engines: Mapping[str, JudgeEngine]
     store: ScoreStore
     study: SweepStudy
     maker: CandidateMaker
@@ -61,6 +64,17 @@ class Workspace:
     search_cases: tuple[GoldenCase, ...]
     log: RunLog
     openings: OpeningRecord
+
+    @property
+    def engine(self) -> JudgeEngine:
+        """The seed prompt's judge."""
+        return self.engines[self.config.judge.name]
+
+    def judge_of(self, candidate: Candidate) -> tuple[JudgeConfig, JudgeEngine]:
+        """The judge of a candidate; of those that name none, the seed prompt's."""
+        name = candidate.choices.get(JUDGE, self.config.judge.name)
+        config = next(judge for judge in self.config.every_judge if judge.name == name)
+        return config, self.engines[config.name]
 
 
 @contextmanager
@@ -96,7 +110,7 @@ def open_workspace(config: AppConfig, on_phase: Callable[[str], None] = lambda _
         )
     check_constraints(config.search.constraints, search_cases)
     lock = _lock(config)
-    on_phase("loading the judge")
+    on_phase(f"loading {len(config.every_judge)} judges" if config.judges else "loading the judge")
     try:
         with _opened(config, policy, policy_path, golden, pool, search_cases) as workspace:
             yield workspace
@@ -137,18 +151,20 @@ def _opened(
     with ExitStack() as opened:
         store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
         opened.callback(store.close)
-        engine = open_engine(config.judge)
-        opened.callback(engine.close)
-        if "reasoned" in config.space.shapes:
-            check_can_write(engine)
-        study = _open_study(config, policy, golden, engine)
+        engines: dict[str, JudgeEngine] = {}
+        for judge in config.every_judge:
+            engines[judge.name] = engine = open_engine(judge)
+            opened.callback(engine.close)
+            if "reasoned" in config.space.shapes:
+                check_can_write(engine)
+        study = _open_study(config, policy, golden, _fingerprints(engines))
         opened.callback(study.close)
         yield Workspace(
             config=config,
             policy=policy,
             policy_path=policy_path,
             golden=golden,
-            engine=engine,
+            engines=engines,
             store=store,
             study=study,
             maker=CandidateMaker(policy, config.space, pool),
@@ -159,14 +175,35 @@ def _opened(
         )
 
 
-def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, engine: JudgeEngine) -> SweepStudy:
+def _fingerprints(engines: Mapping[str, JudgeEngine]) -> dict[str, str]:
+    """Judge's name to its fingerprint.
+
+    Raises:
+        ConfigError: Two judges give the same scores, so that their candidates would be the same twice.
+    """
+    found: dict[str, str] = {}
+    for name, engine in engines.items():
+        fingerprint = engine.describe().fingerprint
+        if twin := next((other for other, known in found.items() if known == fingerprint), None):
+            raise ConfigError(
+                f"the judges {twin!r} and {name!r} are one and the same: equal weights, number format and settings",
+                where="judges",
+                remedy="leave one out, or change what tells them apart, such as dtype",
+            )
+        found[name] = fingerprint
+    return found
+
+
+def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, fingerprints: Mapping[str, str]) -> SweepStudy:
     search = config.search
+    further = {"further judges": digest_data({judge.name: fingerprints[judge.name] for judge in config.judges})}
     identity = {
         "policy": policy.digest,
         "golden set": golden.digest,
         "golden set's name": golden.name,
-        "judge": engine.describe().fingerprint,
+        "judge": fingerprints[config.judge.name],
         "judge's name": config.judge.name,
+        **(further if config.judges else {}),
         "search space": config.space.digest,
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),

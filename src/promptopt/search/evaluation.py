@@ -85,6 +85,12 @@ class Evaluator:
         measured = measure(labels, scores, severities, tokens, self._objective, seconds)
         return Evaluation(tuple(cases), answers, scores, measured)
 
+    def scores(
+        self, prompts: Sequence[LoweredPrompt], procedure: Procedure | JuryProcedure, cases: Sequence[GoldenCase]
+    ) -> FloatArray:
+        """Probability of violation as candidates are compared by it, (cases,); NaN where unjudged."""
+        return scores_to_compare(procedure, self._judge.answers(prompts, cases).probabilities, cases)
+
     def tokens_per_case(self, prompts: Sequence[LoweredPrompt], cases: Sequence[GoldenCase]) -> float:
         """Tokens of a case's queries after the shared prefix, on average over a fixed sample; runs no model.
 

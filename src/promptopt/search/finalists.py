@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from promptopt.core.candidate import Candidate
 from promptopt.core.case import GoldenCase, Split
-from promptopt.core.model import FrozenModel
 from promptopt.core.prompt import LoweredPrompt
 from promptopt.golden.golden_set import GoldenSet
-from promptopt.metrics.calibration import brier_score, expected_calibration_error
-from promptopt.metrics.intervals import Interval, bootstrap_interval, paired_bootstrap_difference, wilson_interval
-from promptopt.metrics.operating_point import OperatingPoint, confusion, recall_at_precision
-from promptopt.metrics.ranking import average_precision, roc_auc
+from promptopt.metrics.intervals import Interval, paired_bootstrap_difference
+from promptopt.metrics.operating_point import OperatingPoint
+from promptopt.metrics.ranking import average_precision
 from promptopt.policy.jury import JuryProcedure, LogOddsScale
 from promptopt.policy.procedure import Procedure
 from promptopt.programs.jury import PromptJury
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
-from promptopt.search.evaluation import Evaluation, Evaluator
+from promptopt.search.evaluation import Evaluation
+from promptopt.search.evaluators import Evaluators
 from promptopt.search.openings import OpeningRecord, TestOpening
 from promptopt.search.operating import Operation, check_unseen, fit_operation
+from promptopt.search.split_report import SplitReport, report_split
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.search.trials import trial_record
@@ -33,25 +32,6 @@ from promptopt.search.weighing import weigh
 from promptopt.search.winner import Lead, SearchScores, Winner, choose_winner
 
 FloatArray = npt.NDArray[np.float64]
-
-
-class SplitReport(FrozenModel):
-    """What a candidate scores on one split.
-
-    Attributes:
-        cases: Cases in the split.
-        positives: Violations among them.
-        unjudged: Cases without a verdict.
-        metrics: ``auprc``, ``auroc`` and ``recall_at_precision`` (refitted on the split itself), and ``precision``,
-            ``recall`` and ``f1`` at the operating point that was fixed on the calibration split, ``brier`` and
-            ``ece`` of the calibrated probabilities; 95% intervals, by bootstrap over groups and by Wilson's method
-            for the two proportions. A bootstrap's calibration error is biased upwards.
-    """
-
-    cases: int
-    positives: int
-    unjudged: int
-    metrics: dict[str, Interval]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +115,7 @@ class FinalRound:
 
     Args:
         maker: Makes programs from candidates.
-        evaluator: Scores them.
+        evaluators: Score them.
         golden: The golden set.
         search_cases: The search cases that candidates were scored on.
         config: How the winner and its threshold are chosen.
@@ -144,16 +124,17 @@ class FinalRound:
     def __init__(
         self,
         maker: CandidateMaker,
-        evaluator: Evaluator,
+        evaluators: Evaluators,
         golden: GoldenSet,
         search_cases: Sequence[GoldenCase],
         config: SearchConfig,
     ) -> None:
         self._maker = maker
-        self._evaluator = evaluator
+        self._evaluators = evaluators
         self._golden = golden
         self._search_cases = search_cases
         self._config = config
+        self._floor = config.objective.precision_floor
         if config.operating_point.certified:
             check_unseen(golden.split(Split.CALIBRATION), search_cases)
 
@@ -205,7 +186,7 @@ class FinalRound:
 
     def _entrant(self, record: TrialRecord) -> _Entrant:
         program = self._maker.program(record.candidate)
-        search = self._evaluator.evaluate(program.lower(), program.procedure, self._search_cases)
+        search = self._evaluators.of(record.candidate).evaluate(program.lower(), program.procedure, self._search_cases)
         procedure = weigh(program.procedure, search.answers.probabilities, self._search_cases)
         return _Entrant(record, program.lower(), procedure, search)
 
@@ -215,7 +196,9 @@ class FinalRound:
             if isinstance(member.procedure, Procedure):
                 program.procedure = member.procedure  # with its weights, where it has some
         jury = PromptJury(programs, [LogOddsScale.of(member.search.scores) for member in members])
-        search = self._evaluator.evaluate(jury.lower(), jury.procedure, self._search_cases)
+        search = self._evaluators.of(members[0].record.candidate).evaluate(
+            jury.lower(), jury.procedure, self._search_cases
+        )
         values = search.measured.values(self._config.objective)
         candidate = Candidate(
             choices={f"member_{place}": member.digest for place, member in enumerate(members, start=1)},
@@ -238,19 +221,19 @@ class FinalRound:
                 why="final comparison of a sweep", sweep=sweep, candidate=finalist.digest, golden=self._golden.digest
             )
             cases = self._golden.split(Split.TEST)
-            evaluation = self._evaluator.evaluate(finalist.prompts, finalist.procedure, cases)
+            evaluation = self._evaluate(finalist, cases)
             tests[finalist.digest] = evaluation
-            report = self._report(evaluation, finalist.operation)
+            report = report_split(evaluation, finalist.operation, self._floor)
             tested[finalist.digest] = replace(finalist, reports={**finalist.reports, Split.TEST: report})
         return tests, tested
 
     def _calibrate(self, entrant: _Entrant, *, winner: bool = False) -> Finalist:
         cases = self._golden.split(Split.CALIBRATION)
-        calibration = self._evaluator.evaluate(entrant.prompts, entrant.procedure, cases)
+        calibration = self._evaluate(entrant, cases)
         # Only the winner is deployed: that another finalist cannot be certified is no reason to fail.
         required = winner and self._config.operating_point.require
         config = self._config.operating_point.model_copy(update={"require": required})
-        operation = fit_operation(calibration, config, self._config.objective.precision_floor)
+        operation = fit_operation(calibration, config, self._floor)
         return Finalist(
             record=entrant.record,
             prompts=entrant.prompts,
@@ -259,38 +242,13 @@ class FinalRound:
             calibration=calibration,
             operation=operation,
             reports={
-                Split.SEARCH: self._report(entrant.search, operation),
-                Split.CALIBRATION: self._report(calibration, operation),
+                Split.SEARCH: report_split(entrant.search, operation, self._floor),
+                Split.CALIBRATION: report_split(calibration, operation, self._floor),
             },
         )
 
-    def _report(self, evaluation: Evaluation, operation: Operation) -> SplitReport:
-        point = operation.point
-        labels, scores = evaluation.labels, operation.probabilities(evaluation.scores)
-        groups = [case.group for case in evaluation.cases]
-        found = confusion(labels, scores, point.threshold)
-        bootstrap = partial(bootstrap_interval, labels, groups=groups)
-        return SplitReport(
-            cases=len(evaluation.cases),
-            positives=int(labels.sum()),
-            unjudged=evaluation.measured.summary.unjudged,
-            metrics={
-                "auprc": bootstrap(evaluation.scores, average_precision),
-                "auroc": bootstrap(evaluation.scores, roc_auc),
-                "recall_at_precision": bootstrap(
-                    evaluation.scores, partial(recall_at_precision, floor=self._config.objective.precision_floor)
-                ),
-                "precision": wilson_interval(found.tp, found.tp + found.fp),
-                "recall": wilson_interval(found.tp, found.tp + found.fn),
-                "f1": bootstrap(scores, partial(_f1_at, threshold=point.threshold)),
-                "brier": bootstrap(scores, brier_score),
-                "ece": bootstrap(scores, expected_calibration_error),
-            },
-        )
-
-
-def _f1_at(labels: npt.NDArray[np.bool_], scores: FloatArray, *, threshold: float) -> float:
-    return confusion(labels, scores, threshold).f1
+    def _evaluate(self, one: _Entrant | Finalist, cases: Sequence[GoldenCase]) -> Evaluation:
+        return self._evaluators.of(one.record.candidate).evaluate(one.prompts, one.procedure, cases)
 
 
 def _difference(seed: Evaluation, winner: Evaluation) -> Interval:

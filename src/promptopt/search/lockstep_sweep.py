@@ -20,7 +20,7 @@ from promptopt.metrics.arrays import FloatArray, IntArray
 from promptopt.policy.procedure import Procedure
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
-from promptopt.search.evaluation import Evaluator
+from promptopt.search.evaluators import Evaluators
 from promptopt.search.judging import AnsweringJudge
 from promptopt.search.lockstep import FINALISTS, LockstepConfig, LockstepRacer
 from promptopt.search.proposers.base import History, Incumbent, Proposal, Proposer, Tried
@@ -35,7 +35,7 @@ from promptopt.search.sweep import (
     sweep_result,
 )
 from promptopt.search.trials import trial_record
-from promptopt.search.weighing import is_unfitted, scores_to_compare
+from promptopt.search.weighing import is_unfitted
 
 _CASES_TO_FIT_ON = 40  # weights from fewer cases say next to nothing about those from all
 SAMPLER = "tpe"
@@ -70,8 +70,8 @@ class LockstepSweep:
     Args:
         study: The record.
         maker: Makes candidates and programs from points.
-        evaluator: Scores them.
-        judge: The judge, for blocks of cases and for what has been spent.
+        evaluators: Score them.
+        judge: A judge, asked for what has been spent.
         cases: Search cases that candidates are scored on.
         config: Objective, racing and budget.
         seed: Order of cases within blocks, and the proposers' draws.
@@ -83,7 +83,7 @@ class LockstepSweep:
         self,
         study: SweepStudy,
         maker: CandidateMaker,
-        evaluator: Evaluator,
+        evaluators: Evaluators,
         judge: AnsweringJudge,
         cases: Sequence[GoldenCase],
         config: SearchConfig,
@@ -93,7 +93,7 @@ class LockstepSweep:
     ) -> None:
         self._study = study
         self._maker = maker
-        self._evaluator = evaluator
+        self._evaluators = evaluators
         self._judge = judge
         self._config = config
         self._rule = config.racing.lockstep
@@ -299,19 +299,19 @@ class LockstepSweep:
         names = self._config.objective.names
         if len(names) == 1:
             return []
-        return [-cost for cost in self._evaluator.costs_per_case(entrant.prompts, self.cases, names)]
+        evaluator = self._evaluators.of(entrant.candidate)
+        return [-cost for cost in evaluator.costs_per_case(entrant.prompts, self.cases, names)]
 
     def _scores(self, entrant: Entrant, rows: IntArray) -> FloatArray:
-        cases = [self.cases[row] for row in rows]
-        answers = self._judge.answers(entrant.prompts, cases)
-        return scores_to_compare(entrant.procedure, answers.probabilities, cases)
+        evaluator = self._evaluators.of(entrant.candidate)
+        return evaluator.scores(entrant.prompts, entrant.procedure, [self.cases[row] for row in rows])
 
     def _record(self, entrant: Entrant, racer: LockstepRacer) -> TrialRecord:
         """The trial's record; whoever is left at the end is judged on every search case."""
         complete = entrant.candidate.digest in racer.alive
         judged = {drop.candidate: drop.cases for drop in racer.drops}.get(entrant.candidate.digest, len(self.cases))
         seen = self.cases if complete else tuple(self.cases[row] for row in racer.rows[:judged])
-        evaluation = self._evaluator.evaluate(entrant.prompts, entrant.procedure, seen)
+        evaluation = self._evaluators.of(entrant.candidate).evaluate(entrant.prompts, entrant.procedure, seen)
         values = evaluation.measured.values(self._config.objective)
         by_auprc = self._config.objective.names[0] == "auprc"
         if by_auprc and not complete:

@@ -33,6 +33,9 @@ LISTING: Mapping[str, Choice] = MappingProxyType(
 """What a space that does not vary how clauses are listed takes."""
 WRITTEN = "written"
 """Choice of a component whose text was written and is none of the space's own."""
+JUDGE = "judge"
+"""Dimension of a space with several judges."""
+_SEVERAL = 2
 _ANY_DRAFT = PromptDraft("Decide.", "Policy.", "en", PromptFormat())
 
 
@@ -142,6 +145,7 @@ class SearchSpace(FrozenModel):
         quotings: How the item is set apart.
         placements: Where the question stands.
         demos: Demonstrations.
+        judges: Names of the judges, the seed prompt's first; fewer than two are no dimension.
         extra: Name of a dimension of ``promptopt.search.dimensions`` to its choices, the seed prompt's first.
         seed: The seed prompt: dimension to choice. It is trial 0 and what the winner is compared with.
     """
@@ -161,6 +165,7 @@ class SearchSpace(FrozenModel):
     quotings: tuple[Quoting, ...] = ("quotes",)
     placements: tuple[Placement, ...] = ("item_first",)
     demos: DemoSpace = DemoSpace()
+    judges: tuple[str, ...] = ()
     extra: dict[str, tuple[Choice, ...]] = Field(default_factory=dict)
     seed: dict[str, Choice]
 
@@ -174,11 +179,13 @@ class SearchSpace(FrozenModel):
         return digest_data({"space": self._as_declared(), "order": ordered})
 
     def _as_declared(self) -> dict[str, Any]:
-        """The space as data, without what belongs to shapes that it does not have.
+        """The space as data, without what belongs to shapes that it does not have, and without a single judge's name.
 
-        Spaces of the first two shapes keep the digest that they had before there were others.
+        Spaces of the first two shapes and of one judge keep the digest that they had before there were others.
         """
         data = self.model_dump(mode="json")
+        if len(self.judges) < _SEVERAL:
+            del data["judges"]
         if "reasoned" not in self.shapes:
             del data["rationale"]
         if "verbalized" not in self.shapes:
@@ -214,6 +221,7 @@ class SearchSpace(FrozenModel):
             **{name: choices for name, choices in listing.items() if choices != (LISTING[name],)},
             **({"grade_score": self.grade_scores} if "graded" in self.shapes else {}),
             **(self._rationales if "reasoned" in self.shapes else {}),
+            **({JUDGE: self.judges} if len(self.judges) >= _SEVERAL else {}),
         }
         extra = {name: choices for name, choices in self.extra.items() if choices != ("none",)}
         if taken := extra.keys() & (built_in.keys() | LISTING.keys()):

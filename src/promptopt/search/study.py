@@ -35,7 +35,7 @@ from promptopt.search.trial_tables import RECORD, Ending, TrialTables
 
 _IDENTITY = "promptopt.identity"
 _PROPOSALS = "promptopt.proposals."
-_PACE = "promptopt.pace"
+_PACE = "promptopt.pace."
 _SQLITE = "sqlite:///"
 
 
@@ -182,12 +182,13 @@ class SweepStudy:
             self._study.set_user_attr(key, made)
         return [Proposal(**stored) for stored in made]
 
-    def pace(self, measure: Callable[[], Pace]) -> Pace:
-        """The judge's pace; the first call measures and stores it, so that a resumed sweep goes on with the same."""
-        stored = self._study.user_attrs.get(_PACE)
+    def pace(self, judge: str, measure: Callable[[], Pace]) -> Pace:
+        """A judge's pace; the first call measures and stores it, so that a resumed sweep goes on with the same."""
+        key = f"{_PACE}{judge}"
+        stored = self._study.user_attrs.get(key)
         if stored is None:
             stored = measure().model_dump()
-            self._study.set_user_attr(_PACE, stored)
+            self._study.set_user_attr(key, stored)
         return Pace.model_validate(stored)
 
     def tell(self, record: TrialRecord) -> None:

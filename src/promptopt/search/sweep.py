@@ -15,7 +15,8 @@ from promptopt.scores.store import Spent
 from promptopt.search.blocks import stratified_blocks
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import BudgetConfig, SearchConfig
-from promptopt.search.evaluation import Evaluation, Evaluator
+from promptopt.search.evaluation import Evaluation
+from promptopt.search.evaluators import Evaluators
 from promptopt.search.judging import AnsweringJudge
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.racing import goes_on
@@ -67,8 +68,8 @@ class Sweep:
     Args:
         study: The record.
         maker: Makes candidates and programs from points.
-        evaluator: Scores them.
-        judge: The judge, asked for what has been spent.
+        evaluators: Score them.
+        judge: A judge, asked for what has been spent.
         cases: Search cases that candidates are scored on.
         config: Objective, racing and budget.
         seed: Order of cases within blocks.
@@ -79,7 +80,7 @@ class Sweep:
         self,
         study: SweepStudy,
         maker: CandidateMaker,
-        evaluator: Evaluator,
+        evaluators: Evaluators,
         judge: AnsweringJudge,
         cases: Sequence[GoldenCase],
         config: SearchConfig,
@@ -88,7 +89,7 @@ class Sweep:
     ) -> None:
         self._study = study
         self._maker = maker
-        self._evaluator = evaluator
+        self._evaluators = evaluators
         self._judge = judge
         self._config = config
         self._constraints = constraints or (lambda _: {})
@@ -129,12 +130,13 @@ class Sweep:
         candidate = self._maker.candidate(point)
         program = self._maker.program(candidate)
         prompts = program.lower()
+        evaluator = self._evaluators.of(candidate)
         objective = self._config.objective
         rungs: list[float] = []
         seen: tuple[GoldenCase, ...] = ()
         for rung, block in enumerate(self.blocks):
             seen += block
-            evaluation = self._evaluator.evaluate(prompts, program.procedure, seen)
+            evaluation = evaluator.evaluate(prompts, program.procedure, seen)
             values = evaluation.measured.values(objective)
             if any(math.isnan(value) for value in values):
                 rungs.clear()
