@@ -125,6 +125,32 @@ def test_within_a_label_every_stretch_mirrors_the_strata():
     assert abs(violations.count("a") - 30) <= 1
 
 
+def test_within_a_stratum_every_stretch_mirrors_the_groups():
+    """Half of either label is one template, the other half has a template of its own each."""
+    groups = ["template" if i % 2 else f"single {i}" for i in range(200)]
+    cases = RaceCases(np.arange(200) < 100, [("a" if i % 100 < 75 else "b", 1) for i in range(200)], groups)
+    order = np.concatenate(race_blocks(cases, 40, 1.25, seed=3))
+    for end in (40, 80, 120):
+        seen = order[:end]
+        assert abs(sum(groups[row] == "template" for row in seen) - end / 2) <= 10
+        assert abs(sum(cases.strata[row][0] == "a" for row in seen) - 0.75 * end) <= 4
+
+
+@given(st.integers(0, 5), st.integers(1, 6), st.integers(10, 60))
+def test_a_template_s_cases_lie_far_apart(seed, templates, count):
+    """No stretch has more of a template than its share and one case at either end."""
+    groups = [f"template {i // 2 % templates}" for i in range(count)]
+    cases = RaceCases(np.arange(count) % 2 == 0, ["all"] * count, groups)
+    order = np.concatenate(race_blocks(cases, 4, 2.0, seed))
+    for label in (True, False):
+        names = [groups[row] for row in order if cases.labels[row] == label]
+        for name in set(names):
+            places = [i for i, other in enumerate(names) if other == name]
+            share = len(places) / len(names)
+            longest = max(np.diff(places), default=0)
+            assert longest <= 2 / share + 2 * templates
+
+
 def test_golden_cases_are_spread_over_clause_severity_and_language(make_case):
     made = [make_case(i, i % 2 == 0) for i in range(8)]
     cases = RaceCases.of(made)
@@ -167,7 +193,7 @@ def test_tests_drop_the_best_of_near_equals_no_more_often_than_alpha():
     config = LockstepConfig(alpha=0.2, min_positives=8, budget=1.0, growth=1.6)
     lost = dropped = 0
     for seed in range(150):
-        scores = make_scores(cases, [0.6] * 10, seed)
+        scores = make_scores(cases, [0.6] * 9 + [-0.4], seed)
         best = max(scores, key=lambda name: average_precision(cases.labels, scores[name]))
         racer = run(scores, cases, config, seed)
         lost += any(drop.candidate == best and drop.why == "test" for drop in racer.drops)

@@ -39,7 +39,7 @@ class ReplayPool:
         return cls(
             scores=matrix.logprobs.astype(np.float64)[np.ix_(kept, order)],
             truth=np.nan_to_num(matrix.auprc[kept]),
-            cases=RaceCases(matrix.labels[order], [strata[case] for case in order]),
+            cases=RaceCases(matrix.labels[order], [strata[case] for case in order], matrix.groups[order].tolist()),
             digests=tuple(matrix.candidate_digests[kept].tolist()),
         )
 
