@@ -22,9 +22,10 @@ from promptopt.search.candidates import CandidateMaker
 from promptopt.search.config import SearchConfig
 from promptopt.search.evaluators import Evaluators
 from promptopt.search.judging import AnsweringJudge
-from promptopt.search.lockstep import FINALISTS, LockstepConfig, LockstepRacer
+from promptopt.search.lockstep import FINALISTS, LockstepRacer
 from promptopt.search.proposers.base import History, Incumbent, Proposal, Proposer, Tried
 from promptopt.search.race_blocks import RaceCases, race_blocks
+from promptopt.search.race_budget import RaceBudget
 from promptopt.search.study import SweepStudy, TrialRecord
 from promptopt.search.sweep import (
     MAX_REPEATS_IN_A_ROW,
@@ -108,6 +109,7 @@ class LockstepSweep:
             self._rule = self._rule.model_copy(update={"first_block": least})
         rows = race_blocks(self._race_cases, self._rule.first_block, self._rule.growth, seed)
         self.blocks = [tuple(self.cases[row] for row in block) for block in rows]
+        self._budget = RaceBudget(config.budget, self._rule, self._finalists, maker, (len(rows[0]), len(self.cases)))
 
     def run(self, watcher: SweepWatcher) -> SweepResult:
         """Runs races until the budget is spent; a resumed sweep goes on where the last process ended.
@@ -126,7 +128,7 @@ class LockstepSweep:
         race = 0
         while begun or not (stop := self._stop(records)):
             begun = False
-            size = self._field_size(records)
+            size = self._budget.field_size(records)
             if size < 1:
                 stop = f"budget of {self._config.budget.judge_calls:,} judge calls: the rest carries no further race"
                 break
@@ -144,30 +146,6 @@ class LockstepSweep:
             return f"the last {repeated} proposals were all tried before"
         budget = self._config.budget.model_copy(update={"judge_calls": None})  # which the size of the field keeps
         return limit_reached(budget, sum(r.repeats is None for r in records), self._judge.spent)
-
-    def _field_size(self, records: Sequence[TrialRecord]) -> int:
-        """New candidates that the next race can have within the budget; 0 when there is room for none.
-
-        Judgements are counted from the records, not from what was paid: a race that was killed and is run again has
-        paid already, and must come out as it would have.
-        """
-        budget = self._config.budget
-        distinct = [record for record in records if record.repeats is None]
-        size = self._rule.field
-        if budget.trials is not None:
-            size = min(size, budget.trials - len(distinct))
-        left = self._judgements_left(distinct)
-        if left is not None:
-            dearest, first = self._maker.most_questions, len(self.blocks[0])
-            final = min(size, self._finalists) * dearest * (len(self.cases) - first)
-            size = min(size, (left - final) // (dearest * first))
-        return size
-
-    def _judgements_left(self, distinct: Sequence[TrialRecord]) -> int | None:
-        limit = self._config.budget.judge_calls
-        if limit is None:
-            return None
-        return limit - sum(record.cases * self._maker.questions(record.candidate) for record in distinct)
 
     def _race(self, race: int, size: int, records: Sequence[TrialRecord], watcher: SweepWatcher) -> list[TrialRecord]:
         """Runs one race and gives a record for every trial that was asked for."""
@@ -261,7 +239,7 @@ class LockstepSweep:
         racer = LockstepRacer(
             list(everyone),
             self._race_cases,
-            self._config_of_race(field, records),
+            self._budget.rule_of_race([judgements_per_case(e.prompts) for e in field.values()], records),
             self._seed,
             costs={name: judgements_per_case(e.prompts) if name in field else 0 for name, e in everyone.items()},
             secondary={name: self._secondary(entrant) for name, entrant in everyone.items()},
@@ -279,20 +257,6 @@ class LockstepSweep:
             for name, estimate in racer.estimates.items():
                 everyone[name].estimates.append(estimate)
         return racer
-
-    def _config_of_race(self, field: Mapping[str, Entrant], records: Sequence[TrialRecord]) -> LockstepConfig:
-        """The rule with the share of this field's grid that the race may spend: what is configured, what the finalists
-        need where that is more, and never more than is left."""
-        costs = sorted((judgements_per_case(entrant.prompts) for entrant in field.values()), reverse=True)
-        first, cases = len(self.blocks[0]), len(self.cases)
-        grid = sum(costs) * cases
-        needed = sum(costs) * first + sum(costs[: self._finalists]) * (cases - first)
-        allowance = max(self._rule.budget * grid, needed)
-        left = self._judgements_left([record for record in records if record.repeats is None])
-        if left is not None:
-            allowance = min(allowance, max(left, needed))
-        values = self._rule.model_dump(include=set(LockstepConfig.model_fields))
-        return LockstepConfig.model_validate({**values, "budget": min(1.0, (allowance + 0.5) / grid)})
 
     def _secondary(self, entrant: Entrant) -> list[float]:
         """Objectives that are known before any case is judged, larger being better: what a case costs."""
