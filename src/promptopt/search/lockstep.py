@@ -2,9 +2,9 @@
 
 What is tested. The race is about one number per candidate: its AUPRC on *all* cases of the race. The blocks are random
 draws without replacement from those cases, as many violations as allowed cases while both last, spread over clause,
-severity and language; each label is weighted by what it stands for. After a block every AUPRC is estimated from the
-cases seen, and the difference of two candidates has a standard error that falls to zero at the last case. A candidate
-is dropped when a one-sided paired test against the leader rejects "it is at least as good on all cases".
+severity, language and group; each label is weighted by what it stands for. After a block every AUPRC is estimated from
+the cases seen, and the difference of two candidates has a standard error that falls to zero at the last case. A
+candidate is dropped when a one-sided paired test against the leader rejects "it is at least as good on all cases".
 
 What is guaranteed, and what is not. With n candidates and K blocks after which tests are made, each test has the level
 ``alpha / ((n - 1) K)``. Whoever leads, and however often that changes, the best candidate meets at most n - 1 rivals K

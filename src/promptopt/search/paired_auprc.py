@@ -2,7 +2,8 @@
 
 The part is a random draw without replacement within each label, in any proportion of the labels: each label is weighted
 up to its number in the whole set. Variances are those of such a draw. They take no view on how the cases hang together
-(templates, paraphrases), because the set of cases is fixed and only the draw is random.
+(templates, paraphrases), because the set of cases is fixed and only the draw is random. A draw that is spread over
+strata and groups, as a race's is, errs less than its variance says.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def race_blocks(cases: RaceCases, first: int, growth: float, seed: int) -> tuple
     Violations and allowed cases take turns while both last, since the rarer label is what an AUPRC lacks; within a
     label the cases are in random order, spread evenly over the strata and, within a stratum, over the groups: cases of
     one template say much the same, and a draw that has its share of every template errs less
-    (``experiments/2026-11-27-race-groups``).
+    (``experiments/2026-11-27-search-replay``).
 
     Args:
         cases: The cases.
