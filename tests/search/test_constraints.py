@@ -73,7 +73,7 @@ def test_a_candidate_that_breaks_a_constraint_does_not_win(open_sweep, watcher):
     parts = open_sweep("bound", **config)
     best = free.ranked[0].values[0]
     bound = LockstepSweep(
-        parts.study, parts.maker, parts.evaluator, parts.judge, parts.cases, parts.config, 0,
+        parts.study, parts.maker, parts.evaluators, parts.judge, parts.cases, parts.config, 0,
         constraints=lambda e: {"below the best": 1.0 if e.measured.summary.auprc == best else -1.0},
     )  # fmt: skip
     result = bound.run(watcher)

@@ -45,7 +45,9 @@ class LockstepConfig(FrozenModel):
     """How a field of candidates is raced.
 
     Attributes:
-        first_block: Cases that every candidate is judged on.
+        first_block: Least cases that every candidate is judged on.
+        first_share: Share of what the budget gives each candidate that the first block may take where that comes to
+            more cases, up to those from which tests can be made: what the budget drops by fewer is dropped by luck.
         growth: After each block so many times the cases have been seen.
         alpha: Chance that a test ever drops the best candidate, over all candidates and blocks.
         min_positives: Tests are made once so many violations, and so many allowed cases, were seen.
@@ -55,6 +57,7 @@ class LockstepConfig(FrozenModel):
     """
 
     first_block: int = Field(default=12, ge=2)
+    first_share: float = Field(default=1 / 3, ge=0.0, lt=1.0)
     growth: float = Field(default=1.25, gt=1.0)
     alpha: float = Field(default=0.05, gt=0.0, lt=1.0)
     min_positives: int = Field(default=20, ge=2)
@@ -155,10 +158,10 @@ class LockstepRacer:
         self._config = config
         self._costs = {name: (costs or {}).get(name, 1) for name in candidates}
         self._secondary = {name: np.asarray((secondary or {}).get(name, ()), np.float64) for name in candidates}
-        self.blocks = race_blocks(cases, config.first_block, config.growth, seed)
+        self.allowance = int(config.budget * sum(self._costs.values()) * len(self._labels) + 1e-9)
+        self.blocks = race_blocks(cases, self._first_block(), config.growth, seed)
         self.tested = self._tests()
         self.level = config.alpha / (max(1, len(candidates) - 1) * max(1, len(self.tested)))
-        self.allowance = int(config.budget * sum(self._costs.values()) * len(self._labels) + 1e-9)
         self.spent = 0
         self.rows: IntArray = np.zeros(0, dtype=np.int64)
         self.alive = tuple(candidates)
@@ -237,6 +240,16 @@ class LockstepRacer:
         rivals = (other for other, _ in self.ranking if bool((self._secondary[other] >= own).all()))
         best = next(rivals)  # everybody is a rival of his own
         return None if best == name else best
+
+    def _first_block(self) -> int:
+        """Cases of the first block: what ``first_share`` allows, as far as the finalists' remaining cases are left."""
+        config, everybody, whole = self._config, sum(self._costs.values()), len(self._labels)
+        finalists = sum(sorted(self._costs.values())[-self._finalists :])
+        if everybody == finalists:
+            return config.first_block
+        carried = (self.allowance - finalists * whole) // (everybody - finalists)
+        wanted = int(config.first_share * self.allowance / everybody)
+        return max(config.first_block, min(wanted, 2 * config.min_positives, carried))
 
     def _tests(self) -> tuple[int, ...]:
         seen = accumulate(np.array([self._labels[b].sum(), (~self._labels[b]).sum()]) for b in self.blocks[:-1])

@@ -107,9 +107,9 @@ class LockstepSweep:
         if maker.fits_weights:
             least = max(self._rule.first_block, min(_CASES_TO_FIT_ON, len(self.cases) // 2))
             self._rule = self._rule.model_copy(update={"first_block": least})
-        rows = race_blocks(self._race_cases, self._rule.first_block, self._rule.growth, seed)
-        self.blocks = [tuple(self.cases[row] for row in block) for block in rows]
-        self._budget = RaceBudget(config.budget, self._rule, self._finalists, maker, (len(rows[0]), len(self.cases)))
+        first = race_blocks(self._race_cases, self._rule.first_block, self._rule.growth, seed)[0]
+        self.blocks = [self.cases]  # each race divides them as its own budget allows
+        self._budget = RaceBudget(config.budget, self._rule, self._finalists, maker, (len(first), len(self.cases)))
 
     def run(self, watcher: SweepWatcher) -> SweepResult:
         """Runs races until the budget is spent; a resumed sweep goes on where the last process ended.

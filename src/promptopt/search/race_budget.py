@@ -23,7 +23,7 @@ class RaceBudget:
         rule: Size of a field, and the share of its grid that a race may spend.
         finalists: So many candidates of a race are judged on every case.
         maker: Knows how many questions a candidate asks.
-        cases: Cases of the first block, and of a whole race.
+        cases: Least cases of the first block, and those of a whole race.
     """
 
     def __init__(
