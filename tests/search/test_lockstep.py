@@ -234,6 +234,25 @@ def test_the_budget_is_never_exceeded_and_two_get_to_the_end(data):
         assert len(racer.alive) <= config.max_survivors
 
 
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({}, 30),  # a third of 300 cases * 0.3
+        ({"first_share": 0.0}, 12),
+        ({"first_share": 0.2}, 18),
+        ({"budget": 0.15}, 15),
+        ({"budget": 1.0}, 40),  # from there on tests can be made
+        ({"budget": 1.0, "min_positives": 25}, 50),
+        ({"first_block": 35}, 35),
+        ({"first_share": 0.9, "budget": 0.15}, 16),  # two finalists' cases are left
+    ],
+)
+def test_the_first_block_grows_with_what_the_budget_gives_each_candidate(changes, first):
+    names = [str(i) for i in range(20)]
+    racer = LockstepRacer(names, make_cases(300), LockstepConfig(**{"budget": 0.3, **changes}))
+    assert len(racer.blocks[0]) == first
+
+
 def test_what_the_budget_drops_is_recorded_as_such_and_the_leader_stays():
     cases = make_cases(200)
     racer = LockstepRacer([f"c{i}" for i in range(40)], cases, LockstepConfig(budget=0.15))
