@@ -24,7 +24,7 @@ def main() -> None:
         ("numerics", numerics(load("2026-11-23-numerics"))),
         ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
         ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
-        ("search-replay", search_replay("2026-11-25-search-replay", "2026-11-26-search-replay")),
+        ("search-replay", search_replay(*(f"2026-11-{day}-search-replay" for day in (25, 26, 27)))),
         ("search", search(*(load("2026-11-26-search-end-to-end", part) for part in SEARCH_PARTS))),
         ("steerability", steerability(load("2026-11-25-steerability"))),
         ("shapes", shapes(load("2026-11-25-shapes"))),
