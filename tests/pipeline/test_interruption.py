@@ -22,7 +22,7 @@ class Prompt(random.Random):
     """Kills come soon after an engine call, because the fake judge is fast."""
 
     def uniform(self, a, b):
-        return super().uniform(a, b / 5)
+        return super().uniform(a, b / 25)
 
 
 class ForkedSweep:
