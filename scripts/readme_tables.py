@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
-SEARCH_PARTS = ("", "verbalized", "gepa", "moderation", "float32", "promptolution")
+SEARCH_PARTS = ("", "verbalized", "gepa", "moderation", "float32", "promptolution", "again", "moderation-again")
 
 
 def main() -> None:
@@ -251,9 +251,10 @@ def search(result: dict[str, Any], *parts: dict[str, Any]) -> str:
     Args:
         result: Methods by themselves, on HateCheck and authored sets.
         parts: The other methods on programs of the same shape as promptopt's; GEPA, which is too slow for more than a
-            seed; the moderation set's categories; a few methods again in float32; promptolution's CAPO there.
+            seed; the moderation set's categories; a few methods again in float32; promptolution's CAPO there; a few
+            methods again after changes of the race, and the moderation set's categories too.
     """
-    alike, gepa, outside, float32, promptolution = parts
+    alike, gepa, outside, float32, promptolution, again, outside_again = parts
     own = _best_own(result)
     lines = [
         f"{_search_command('tasks')}, AUPRC on the sealed test, mean over {_seeds(result)} seeds with 95% intervals "
@@ -286,6 +287,12 @@ def search(result: dict[str, Any], *parts: dict[str, Any]) -> str:
         "promptolution's CAPO there, one seed, beside the jury of that seed: "
         + "; ".join(_side_by_side(promptolution, "promptolution"))
         + ".",
+        "",
+        f"In bfloat16 again on 2026-11-27 ({_seeds(again)} seeds), with the races of that day and the rule for juries:",
+        "",
+        *_search_table(again),
+        "",
+        *_search_table(outside_again),
     ]
     return "\n".join(lines)
 
