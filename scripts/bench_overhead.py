@@ -3,8 +3,9 @@
     python scripts/bench_overhead.py [--judgements 600,1500] [--shapes direct,verbalized] [--json FILE]
 
 Sweeps of the abuse domain in races, on a score store of their own, so that every judgement is computed. The share is
-all that happens outside the engine, the benchmark's own counting of tokens included, which a sweep does not do. Other
-work on the machine makes the engine slower and the share smaller: run it by itself.
+all that happens outside the engine, fitting weights and opening the study's database included, but for the benchmark's
+own counting of tokens, which a sweep does not do. Other work on the machine makes the engine slower and the share
+smaller: run it by itself.
 """
 
 from __future__ import annotations

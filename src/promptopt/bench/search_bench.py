@@ -50,7 +50,7 @@ class SearchCell(FrozenModel):
         judgements: Judgements that the search spent.
         tokens: Tokens of the search, see :class:`promptopt.search.baselines.base.Meter`.
         generations: Texts that the judge's model wrote during the search.
-        seconds: Wall time of the search.
+        seconds: Wall time of the search, without what the meter takes to count tokens.
         engine_seconds: The part of it inside the engine.
         fresh: Judgements of the search that the shared score store did not hold; only these took time.
         search_auprc: AUPRC on the search cases; where weights are fitted on them, of scores from the other folds, but
@@ -163,7 +163,7 @@ class _Bench:
         search = SearchTask(task.policy, task.config.space, task.maker(pool), pool, cases, meter, seed)
         began = time.perf_counter()
         program = make_method(on_shape(method)[0], task.config.search).search(search)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began - meter.counting_seconds
         cost = (seconds, sum(one.seconds for one in spent), sum(one.judgements for one in spent))
         cell = self._measure(program, judge, meter, cases, (method, seed), cost)
         path.parent.mkdir(parents=True, exist_ok=True)

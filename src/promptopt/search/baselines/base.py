@@ -7,6 +7,7 @@ fitted for it afterwards, for every method alike.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -46,6 +47,7 @@ class Meter:
         tokens: Tokens of those judgements that are not shared with the prompt, plus each prompt's own once, plus what
             was written.
         generations: Texts written.
+        counting_seconds: Time that counting the tokens took, which is the meter's and not the method's.
     """
 
     def __init__(self, judge: StoredJudge, engine: JudgeEngine, judgements: int) -> None:
@@ -56,6 +58,7 @@ class Meter:
         self.spent = 0
         self.tokens = 0
         self.generations = 0
+        self.counting_seconds = 0.0
 
     @property
     def left(self) -> int:
@@ -97,7 +100,9 @@ class Meter:
         answers = self._judge.answers(prompts, cases)
         self._known |= fresh
         self.spent += len(fresh)
+        began = time.perf_counter()
         self.tokens += self._tokens(prompts, cases, fresh)
+        self.counting_seconds += time.perf_counter() - began
         return answers
 
     def generate(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
