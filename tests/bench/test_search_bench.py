@@ -11,7 +11,7 @@ from promptopt.bench.search_bench import BenchPlan, SearchCell, run_search_bench
 from promptopt.bench.search_methods import OWN, OWN_JURY, on_shape
 from promptopt.bench.search_report import write_search_bench
 from promptopt.bench.search_summary import summarise_search
-from promptopt.bench.search_tasks import read_tasks
+from promptopt.bench.search_tasks import open_task, read_tasks
 from promptopt.errors import ConfigError
 
 METHODS = (OWN, "seed", "random")
@@ -116,3 +116,9 @@ def test_a_task_file_that_does_not_fit_is_refused(tmp_path, text, said):
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=said):
         read_tasks(path)
+
+
+def test_a_task_has_one_judge(plan):
+    file = plan.file.model_copy(update={"overrides": (*plan.file.overrides, "judges=[smollm2_135m]")})
+    with pytest.raises(ConfigError, match=r"task 'abuse' names further judges \(smollm2-135m\); leave `judges` out"):
+        open_task("abuse", file)
