@@ -196,7 +196,7 @@ def _fingerprints(engines: Mapping[str, JudgeEngine]) -> dict[str, str]:
 
 def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, fingerprints: Mapping[str, str]) -> SweepStudy:
     search = config.search
-    further = {"further judges": digest_data({judge.name: fingerprints[judge.name] for judge in config.judges})}
+    further = {"list of further judges": digest_data({judge.name: fingerprints[judge.name] for judge in config.judges})}
     identity = {
         "policy": policy.digest,
         "golden set": golden.digest,
