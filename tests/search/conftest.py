@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-import optuna
 import pytest
 
 from promptopt.core.case import CaseKind, GoldenCase, Split
@@ -136,20 +134,6 @@ class Watcher:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory):
-    """Puts a database with Optuna's tables where there is none: making them takes most of a second."""
-    template = tmp_path_factory.mktemp("optuna") / "template.db"
-    optuna.storages.RDBStorage(f"sqlite:///{template}").engine.dispose()
-
-    def put(path):
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(template, path)
-
-    return put
-
-
-@pytest.fixture(scope="session")
 def make_watcher():
     return Watcher
 
@@ -170,7 +154,7 @@ def open_sweep(tmp_path, open_sweep_in):
 
 
 @pytest.fixture(scope="session")
-def open_sweep_in(policy, golden, make_space, empty_database):
+def open_sweep_in(policy, golden, make_space):
     """As ``open_sweep``, in any folder."""
     opened = []
 
@@ -183,7 +167,6 @@ def open_sweep_in(policy, golden, make_space, empty_database):
         store = ScoreStore(f"sqlite:///{folder / 'scores.db'}")
         opened.append(store)
         pool, search_cases = demo_pool(cases or golden.split(Split.SEARCH), config.demo_pool, seed)
-        empty_database(folder / "study.db")
         study = SweepStudy(
             name,
             f"sqlite:///{folder / 'study.db'}",

@@ -24,9 +24,8 @@ class KilledError(BaseException):
 
 
 @pytest.fixture
-def open_study(tmp_path, make_space, empty_database):
+def open_study(tmp_path, make_space):
     def make(name="study", folder="", directions=("maximize",), sampler="tpe", seed=0, space=None, **identity):
-        empty_database(tmp_path / folder / "study.db")
         return SweepStudy(
             name,
             f"sqlite:///{tmp_path / folder / 'study.db'}",

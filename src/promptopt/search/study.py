@@ -6,22 +6,12 @@ trial that a killed process left running is set aside and its point is proposed 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-# Alembic is imported with everything else: Optuna would do so in the middle of a sweep, when it opens the study.
-import alembic.command
-import alembic.migration
-import alembic.script  # noqa: F401
-import optuna
-import sqlalchemy as sa
-from optuna.exceptions import OptunaError
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
-from promptopt.core.addresses import without_credentials
 from promptopt.core.candidate import Candidate, Choice
 from promptopt.core.digest import canonical_json
 from promptopt.core.model import FrozenModel
@@ -31,12 +21,12 @@ from promptopt.search.pace import Pace
 from promptopt.search.proposers.base import Proposal
 from promptopt.search.sampling import Proposals
 from promptopt.search.space import SearchSpace
+from promptopt.search.study_storage import open_study
 from promptopt.search.trial_tables import RECORD, Ending, TrialTables
 
 _IDENTITY = "promptopt.identity"
 _PROPOSALS = "promptopt.proposals."
 _PACE = "promptopt.pace."
-_SQLITE = "sqlite:///"
 
 
 class TrialRecord(FrozenModel):
@@ -107,13 +97,11 @@ class SweepStudy:
         sampler: SamplerConfig,
         seed: int,
     ) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        logging.getLogger("alembic").setLevel(logging.ERROR)
         self._space = space
         self._single = len(directions) == 1
         self._open: dict[int, int] = {}  # number to row
         self._unwritten: list[FrozenTrial] = []
-        self._storage, self._study = _open(name, url, directions)
+        self._storage, self._study = open_study(name, url, directions)
         self._tables = TrialTables(self._storage.engine, self._storage.get_study_id_from_name(name))
         self._check_identity(name, identity)
         self._set_aside_abandoned()
@@ -255,34 +243,6 @@ class SweepStudy:
 
 def _record_of(trial: FrozenTrial) -> TrialRecord:
     return TrialRecord.model_validate_json(trial.user_attrs[RECORD])
-
-
-def _open(name: str, url: str, directions: Sequence[str]) -> tuple[optuna.storages.RDBStorage, optuna.Study]:
-    try:
-        if url.startswith(_SQLITE):
-            file = url.removeprefix(_SQLITE).partition("?")[0]
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-        storage = optuna.storages.RDBStorage(url)
-        if storage.engine.dialect.name == "sqlite":
-            sa.event.listen(storage.engine, "connect", _configure_sqlite)
-            storage.engine.dispose()  # the connection that made the tables has the settings from before
-        study = optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
-        return storage, study
-    except (OSError, ImportError, ValueError, RuntimeError, OptunaError, sa.exc.SQLAlchemyError) as cause:
-        origin = getattr(cause, "orig", None) or cause
-        reason = without_credentials(" ".join(str(origin).split())[:160])
-        raise UserError(
-            f"the study cannot be opened ({reason})", where=without_credentials(url), remedy="check study_url"
-        ) from cause
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    """With a write-ahead log a transaction need not wait for the disk, and a killed process still loses none."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
 
 
 def _short(value: Any) -> str:
