@@ -104,7 +104,7 @@ def test_a_database_that_another_process_makes_meanwhile_is_kept(cache, tmp_path
 
 def test_a_study_in_memory_is_refused(cache, tmp_path, monkeypatch, open_at):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="in memory .*study_url"):
+    with pytest.raises(UserError, match=r"in memory .*study_url"):
         open_at(":memory:")
     assert not (tmp_path / ":memory:").exists()
 

@@ -23,6 +23,7 @@ from promptopt.golden.reader import read_golden_set
 from promptopt.golden.sampling import sample_cases
 from promptopt.judges.factory import open_engine
 from promptopt.metrics.arrays import FloatArray
+from promptopt.pipeline.precedents import read_precedents
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 from promptopt.scores.store import ScoreStore
@@ -72,7 +73,7 @@ def judge_matrix(config: AppConfig, size: MatrixSize, tell: Callable[[str], None
     cases = sample_cases(scored, size.cases, config.seed)
     if len(cases) < size.cases:
         tell(f"only {len(cases)} search cases are left outside the demonstration pool, {size.cases} were asked for")
-    maker = CandidateMaker(policy, config.space, pool)
+    maker = CandidateMaker(policy, config.space, pool, read_precedents(config, policy, golden))
     candidates = draw_candidates(maker, config.space, size.candidates, config.seed)
     store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
     try:

@@ -15,6 +15,7 @@ from promptopt.errors import ConfigError
 from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
 from promptopt.golden.sampling import sample_cases
+from promptopt.pipeline.precedents import read_precedents
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Shape
 from promptopt.policy.reader import read_policy
@@ -52,6 +53,7 @@ class OpenTask:
         config: Its configuration, without a seed of its own.
         policy: The policy.
         golden: The golden set.
+        precedents: Decided cases that candidates may show.
         calibration: Calibration cases, the same for all methods and seeds.
         test: Test cases, likewise.
     """
@@ -60,6 +62,7 @@ class OpenTask:
     config: AppConfig
     policy: Policy
     golden: GoldenSet
+    precedents: tuple[GoldenCase, ...]
     calibration: tuple[GoldenCase, ...]
     test: tuple[GoldenCase, ...]
 
@@ -78,7 +81,7 @@ class OpenTask:
 
     def maker(self, pool: tuple[GoldenCase, ...]) -> CandidateMaker:
         """Makes candidates from the task's space."""
-        return CandidateMaker(self.policy, self.config.space, pool)
+        return CandidateMaker(self.policy, self.config.space, pool, self.precedents)
 
 
 def read_tasks(path: Path) -> TaskFile:
@@ -112,6 +115,7 @@ def open_task(name: str, file: TaskFile) -> OpenTask:
         config,
         policy,
         golden,
+        read_precedents(config, policy, golden),
         sample_cases(golden.split(Split.CALIBRATION), file.calibration_cases),
         sample_cases(golden.split(Split.TEST), file.test_cases),
     )

@@ -69,12 +69,22 @@ class GoldenSet(FrozenModel):
     def check_against(self, policy: Policy) -> None:
         """Checks that the labels follow the policy, and the splits.
 
+        Raises:
+            GoldenSetError: As :meth:`check_labels`, or a case without split, or a split without violations; names the
+                first case at fault.
+        """
+        self.check_labels(policy)
+        self.check_splits()
+
+    def check_labels(self, policy: Policy) -> None:
+        """Checks that the labels follow the policy.
+
         A violation cites a violating clause, or none where the source names none, and carries that clause's severity;
         an allowed case cites a permitting clause, or none.
 
         Raises:
-            GoldenSetError: Another domain, an undefined clause, a clause or severity that contradicts the label, a
-                case without split, or a split without violations; names the first case at fault.
+            GoldenSetError: Another domain, an undefined clause, or a clause or severity that contradicts the label;
+                names the first case at fault.
         """
         if policy.domain != self.domain:
             raise self._fault(
@@ -82,7 +92,6 @@ class GoldenSet(FrozenModel):
             )
         for case in self.cases:
             self._check_case(case, policy)
-        self.check_splits()
 
     def _check_case(self, case: GoldenCase, policy: Policy) -> None:
         remedy = "correct the case or the policy"

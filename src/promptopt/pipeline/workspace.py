@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
 from promptopt.judges.config import JudgeConfig
 from promptopt.judges.factory import open_engine
+from promptopt.pipeline.precedents import read_precedents
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 from promptopt.policy.reasoning import check_can_write
@@ -148,6 +149,7 @@ def _opened(
     pool: tuple[GoldenCase, ...],
     search_cases: tuple[GoldenCase, ...],
 ) -> Iterator[Workspace]:
+    precedents = read_precedents(config, policy, golden)
     with ExitStack() as opened:
         store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
         opened.callback(store.close)
@@ -157,7 +159,7 @@ def _opened(
             opened.callback(engine.close)
             if "reasoned" in config.space.shapes:
                 check_can_write(engine)
-        study = _open_study(config, policy, golden, _fingerprints(engines))
+        study = _open_study(config, policy, golden, precedents, _fingerprints(engines))
         opened.callback(study.close)
         yield Workspace(
             config=config,
@@ -167,7 +169,7 @@ def _opened(
             engines=engines,
             store=store,
             study=study,
-            maker=CandidateMaker(policy, config.space, pool),
+            maker=CandidateMaker(policy, config.space, pool, precedents),
             pool=pool,
             search_cases=search_cases,
             log=open_run_log(config.tracking, Path(config.runs_dir), {case.id: case.text for case in golden.cases}),
@@ -194,8 +196,15 @@ def _fingerprints(engines: Mapping[str, JudgeEngine]) -> dict[str, str]:
     return found
 
 
-def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, fingerprints: Mapping[str, str]) -> SweepStudy:
+def _open_study(
+    config: AppConfig,
+    policy: Policy,
+    golden: GoldenSet,
+    precedents: Sequence[GoldenCase],
+    fingerprints: Mapping[str, str],
+) -> SweepStudy:
     search = config.search
+    shown = {"precedents": digest_data([case.model_dump(mode="json") for case in precedents])}
     further = {"list of further judges": digest_data({judge.name: fingerprints[judge.name] for judge in config.judges})}
     identity = {
         "policy": policy.digest,
@@ -204,6 +213,7 @@ def _open_study(config: AppConfig, policy: Policy, golden: GoldenSet, fingerprin
         "judge": fingerprints[config.judge.name],
         "judge's name": config.judge.name,
         **(further if config.judges else {}),
+        **(shown if precedents else {}),
         "search space": config.space.digest,
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),

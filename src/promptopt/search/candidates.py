@@ -32,16 +32,32 @@ class CandidateMaker:
         policy: The policy.
         space: The search space.
         pool: Search cases set aside for demonstrations.
+        precedents: Cases that were decided before, for spaces that show them.
 
     Raises:
         PolicyError: The space has a shape that the policy does not fit.
+        ConfigError: The space shows precedents, and there is none that can be shown.
     """
 
-    def __init__(self, policy: Policy, space: SearchSpace, pool: Sequence[GoldenCase]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        space: SearchSpace,
+        pool: Sequence[GoldenCase],
+        precedents: Sequence[GoldenCase] = (),
+    ) -> None:
         self._policy = policy
         self._space = space
         self._pool = {case.id: case for case in pool if can_be_shown(case, space)}
         self._boundary = {case.id: case for case in boundary_cases(policy)}
+        self._precedents = {case.id: case for case in precedents if can_be_shown(case, space)}
+        if "precedents" in space.demos.choices and not self._precedents:
+            raise ConfigError(
+                f"none of {len(precedents)} precedents can be shown: they need texts of at most "
+                f"{space.demos.max_chars} characters",
+                where="program.demos.precedents",
+                remedy="raise program.demos.max_chars, or take `precedents` out of program.demos.choices",
+            )
         self._questions = {shape: len(Procedure.of(policy, shape).questions) for shape in space.shapes}
 
     def candidate(self, point: Mapping[str, Choice], texts: Mapping[str, str] | None = None) -> Candidate:
@@ -60,7 +76,7 @@ class CandidateMaker:
             ConfigError: ``texts`` names another component, or its instruction is empty.
         """
         demos = choose_demos(
-            tuple((self._boundary if point["demo_choice"] == "boundary" else self._pool).values()),
+            tuple(self._demo_source(point["demo_choice"]).values()),
             int(point["demo_count"]),
             point["demo_choice"],  # type: ignore[arg-type]
             point["demo_order"],  # type: ignore[arg-type]
@@ -141,7 +157,7 @@ class CandidateMaker:
             choices.get("aggregate", "routing"),  # type: ignore[arg-type]
             choices.get("grade_score", "violation"),  # type: ignore[arg-type]
         )
-        shown = {**self._boundary, **self._pool}
+        shown = {**self._boundary, **self._precedents, **self._pool}
         demos = [self._demonstration(shown[i], choices["shape"], draft.layout) for i in candidate.demos]
         system = "\n\n".join(part for part in (draft.instruction, draft.policy) if part)
         return JudgementProgram(self._policy, procedure, draft.layout, system, demos, candidate)
@@ -208,6 +224,9 @@ class CandidateMaker:
         if _graded(choices):
             return words.grades
         return (words.applies, words.absent) if choices["shape"] == "checklist" else (words.violation, words.allowed)
+
+    def _demo_source(self, choice: Choice) -> dict[str, GoldenCase]:
+        return {"boundary": self._boundary, "precedents": self._precedents}.get(str(choice), self._pool)
 
     def _demonstration(self, case: GoldenCase, shape: Choice, layout: PromptFormat) -> Demonstration:
         clause = self._policy.by_id.get(case.clause or "")

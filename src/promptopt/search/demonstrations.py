@@ -18,7 +18,7 @@ def choose_demos(
     """Demonstrations for a prompt.
 
     Args:
-        pool: Search cases set aside for demonstrations; no candidate is scored on them.
+        pool: Search cases set aside for demonstrations, or others on which no candidate is scored.
         count: How many; fewer when the pool is smaller.
         choice: Rule of choice, see :class:`promptopt.search.space.DemoSpace`.
         order: Order in the prompt.
@@ -61,7 +61,7 @@ def _ranked(cases: list[GoldenCase], choice: DemoChoice) -> list[GoldenCase]:
         return _central_first(cases)
     if choice == "hard":
         return sorted(cases, key=lambda c: c.kind not in (CaseKind.HARD_NEGATIVE, CaseKind.CONTRAST))
-    if choice == "clauses":
+    if choice in ("clauses", "precedents"):
         by_clause: dict[str, list[GoldenCase]] = {}
         for case in cases:
             by_clause.setdefault(case.clause or "", []).append(case)

@@ -22,7 +22,7 @@ from promptopt.programs.prompt_format import Placement, PromptFormat, Quoting
 from promptopt.search.dimensions import find_dimension
 from promptopt.search.dimensions.base import PromptDraft
 
-DemoChoice = Literal["balanced", "clauses", "contrast", "hard", "central", "boundary"]
+DemoChoice = Literal["balanced", "clauses", "contrast", "hard", "central", "boundary", "precedents"]
 DemoOrder = Literal["alternating", "violations_first", "allowed_first"]
 
 
@@ -80,7 +80,8 @@ class DemoSpace(FrozenModel):
         counts: How many to show.
         choices: ``balanced`` by label; ``clauses`` round the clauses; ``contrast`` whole contrast pairs first;
             ``hard`` hard negatives against violations; ``central`` those most like the rest of the pool;
-            ``boundary`` the policy's own boundary examples.
+            ``boundary`` the policy's own boundary examples; ``precedents`` cases that were decided before.
+        precedents: File of those, in the format of golden cases.
         orders: In which order to show them.
         draws: Independent random draws per choice.
         max_chars: Longer texts are not shown: every case of every candidate pays for a demonstration.
@@ -88,9 +89,19 @@ class DemoSpace(FrozenModel):
 
     counts: tuple[Annotated[int, Field(ge=0)], ...] = (0, 2, 4)
     choices: tuple[DemoChoice, ...] = ("balanced",)
+    precedents: str | None = None
     orders: tuple[DemoOrder, ...] = ("alternating",)
     draws: int = Field(default=1, ge=1)
     max_chars: int = Field(default=400, ge=1)
+
+    @model_validator(mode="after")
+    def _precedents_are_shown(self) -> Self:
+        if ("precedents" in self.choices) != (self.precedents is not None):
+            raise ValueError(
+                f"`precedents` is {self.precedents!r} and `choices` is {list(self.choices)}; name a file of decided "
+                "cases in `precedents` and list `precedents` among the `choices`, or neither"
+            )
+        return self
 
 
 class RationaleSpace(FrozenModel):
@@ -181,9 +192,11 @@ class SearchSpace(FrozenModel):
     def _as_declared(self) -> dict[str, Any]:
         """The space as data, without what belongs to shapes that it does not have, and without a single judge's name.
 
-        Spaces of the first two shapes and of one judge keep the digest that they had before there were others.
+        Spaces of the first two shapes and of one judge keep the digest that they had before there were others. Where
+        the file of precedents lies is no part of it; what they say belongs to the study's identity.
         """
         data = self.model_dump(mode="json")
+        del data["demos"]["precedents"]
         if len(self.judges) < _SEVERAL:
             del data["judges"]
         if "reasoned" not in self.shapes:
