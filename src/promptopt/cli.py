@@ -28,12 +28,14 @@ golden_app = typer.Typer(help="Bring golden sets in, and look at them.", no_args
 models_app = typer.Typer(help="Judge models that are ready to use here.", no_args_is_help=True)
 policy_app = typer.Typer(help="A policy: what it asks for, and how judges do at it.", no_args_is_help=True)
 config_app = typer.Typer(help="The configuration of a sweep.", no_args_is_help=True)
+verbalizer_app = typer.Typer(no_args_is_help=True)
 bench_app = typer.Typer(no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(golden_app, name="golden")
 app.add_typer(models_app, name="models")
 app.add_typer(policy_app, name="policy")
 app.add_typer(config_app, name="config")
+app.add_typer(verbalizer_app, name="verbalizer")
 app.add_typer(bench_app, name="bench")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -462,6 +464,28 @@ def policy_new(
     from promptopt.commands.policy_new import new as run
 
     run(NewRequest(document, domain, language, target, judge, settings or (), force), as_json)
+
+
+@verbalizer_app.callback()
+def verbalizer() -> None:
+    """What a panel's words say of a violation."""
+
+
+@verbalizer_app.command("fit")
+def verbalizer_fit(
+    domains: Annotated[str, typer.Option(help="Domains to learn from, divided by commas: sexual,self_harm.")],
+    target: Annotated[Path, typer.Option("--out", help="JSON file to write.")],
+    overrides: Overrides = None,
+    cases: Annotated[int, typer.Option(min=10, help="At most so many search cases of each domain.")] = 200,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output file if it exists.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fit the panel's weights on several domains, for `program.panel.prior` of another one to start from."""
+    from promptopt.commands.verbalizer_fit import PriorRequest
+    from promptopt.commands.verbalizer_fit import fit as run
+
+    names = tuple(name.strip() for name in domains.split(",") if name.strip())
+    run(PriorRequest(names, target, cases, overrides or (), force), as_json)
 
 
 @bench_app.callback()

@@ -107,15 +107,39 @@ def test_coefficients_take_either_sign_where_they_may():
     features=st.integers(1, 54),
     penalty=st.sampled_from([1e-6, 1e-2, 1.0, 5.0, 1e4]),
     spread=st.sampled_from([1e-3, 1.0, 50.0]),
+    pull=st.sampled_from([0.0, 0.5]),
 )
-def test_coefficients_of_either_sign_are_at_the_minimum(seed, cases, features, penalty, spread):
+def test_coefficients_of_either_sign_are_at_the_minimum(seed, cases, features, penalty, spread, pull):
     """The gradient vanishes there, also with more features than cases, and where the labels can be told apart."""
     random = np.random.default_rng(seed)
     labels = np.resize([True, False], cases)
     x = random.normal(0, spread, (cases, features)) + spread * labels[:, np.newaxis] * random.random(features)
-    found = fit_weights(x, labels, penalty=penalty, signed=True)
+    centre = pull * random.normal(0, 1, features)
+    found = fit_weights(x, labels, penalty=penalty, signed=True, centre=centre)
     surplus = 1 / (1 + np.exp(-found.log_odds(x))) - labels
     z = (x - x.mean(axis=0)) / x.std(axis=0)
-    gradient = z.T @ surplus + penalty * found.coefficients * x.std(axis=0)
+    gradient = z.T @ surplus + penalty * (found.coefficients * x.std(axis=0) - centre)
     assert gradient == pytest.approx(0, abs=1e-4 * max(1.0, penalty) ** 0.5)
     assert surplus.sum() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_large_penalty_leaves_the_centre():
+    features, labels = sample()
+    centre = [0.5, -2.0, 0.25]
+    found = fit_weights(features, labels, penalty=1e9, signed=True, centre=centre)
+    assert found.coefficients * features.std(axis=0) == pytest.approx(centre, abs=1e-4)
+    assert (1 / (1 + np.exp(-found.log_odds(features)))).mean() == pytest.approx(labels.mean(), abs=1e-3)
+
+
+def test_the_centre_of_a_feature_that_never_varies_counts_for_nothing():
+    features, labels = sample()
+    wider = np.column_stack([features, np.full(len(features), 7.0)])
+    found = fit_weights(wider, labels, signed=True, centre=[0.0, 0.0, 0.0, 3.0])
+    assert found.coefficients[3] == 0
+    assert found.log_odds(wider) == pytest.approx(fit_weights(features, labels, signed=True).log_odds(features))
+
+
+def test_a_centre_where_signs_are_fixed_is_a_mistake_of_the_caller():
+    features, labels = sample()
+    with pytest.raises(ValueError, match="either sign"):
+        fit_weights(features, labels, centre=[0.0, 0.0, 0.0])

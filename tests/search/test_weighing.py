@@ -172,3 +172,25 @@ def test_a_panel_with_too_few_cases_is_read_as_a_direct_question():
     few = cases(6)
     assert weigh(verbalized(), panel(few), few) == verbalized()
     np.testing.assert_array_equal(scores_to_compare(verbalized(), panel(few), few), verbalized().score(panel(few)))
+
+
+def test_weights_start_from_a_prior_and_leave_it_behind():
+    """A dozen cases say little about six words; a prior that is right about them says the rest."""
+    few, new = cases(14), cases(1000, seed=7)
+    labels = np.array([case.is_violation for case in new])
+    prior = Procedure.model_validate({**dict(verbalized()), "word_prior": (0.0, 0.0, -1.5, 0.0, 0.0, 0.0)})
+    by_itself, helped = (weigh(one, panel(few, tells=0.7), few) for one in (verbalized(), prior))
+    asked = panel(new, seed=8, tells=0.7)
+    assert average_precision(labels, helped.score(asked)) > average_precision(labels, by_itself.score(asked)) + 0.03
+    assert helped.word_prior is None, "a bundle has no use for it"
+    assert helped.model_dump().keys() == by_itself.model_dump().keys()
+
+
+def test_candidates_with_a_prior_are_compared_by_scores_drawn_to_it():
+    made = cases(100)
+    labels = np.array([case.is_violation for case in made])
+    noise = panel(made, tells=0.0)
+    telling = Procedure.model_validate({**dict(verbalized()), "word_prior": (0.0, 0.0, -1.5, 0.0, 0.0, 0.0)})
+    compared = scores_to_compare(telling, noise, made)
+    assert not np.array_equal(compared, scores_to_compare(verbalized(), noise, made))
+    assert average_precision(labels, compared) < labels.mean() + 0.15

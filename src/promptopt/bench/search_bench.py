@@ -26,6 +26,7 @@ from promptopt.metrics.arrays import BoolArray, FloatArray, Measured
 from promptopt.metrics.calibration import fit_platt
 from promptopt.metrics.operating_point import choose_threshold, confusion
 from promptopt.metrics.ranking import average_precision
+from promptopt.pipeline.verbalizer_prior import check_judge
 from promptopt.policy.jury import JuryProcedure
 from promptopt.policy.procedure import Procedure
 from promptopt.scores.store import ScoreStore, Spent
@@ -148,6 +149,7 @@ class _Bench:
         self._store = ScoreStore(config.scores_url or f"sqlite:///{runs / 'scores.db'}")
         self._openings = OpeningRecord(runs / "test_openings.jsonl")
         self._engine: JudgeEngine = open_engine(config.judge)
+        check_judge(task.prior, self._engine.describe())
 
     def close(self) -> None:
         self._engine.close()
@@ -244,6 +246,7 @@ def _settings(task: OpenTask, file: TaskFile) -> str:
             "policy": task.policy.digest,
             "golden": task.golden.digest,
             "space": config.space.digest,
+            **({"verbalizer prior": task.prior.weights} if task.prior else {}),
             "judge": config.judge.model_dump(mode="json"),
             "search": config.search.model_dump(mode="json", include=_SEARCH),
         }

@@ -16,9 +16,11 @@ from promptopt.golden.golden_set import GoldenSet
 from promptopt.golden.reader import read_golden_set
 from promptopt.golden.sampling import sample_cases
 from promptopt.pipeline.precedents import read_precedents
+from promptopt.pipeline.verbalizer_prior import read_prior
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Shape
 from promptopt.policy.reader import read_policy
+from promptopt.policy.verbalizer_prior import VerbalizerPrior
 from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
 from promptopt.search.space import SearchSpace
@@ -54,6 +56,7 @@ class OpenTask:
         policy: The policy.
         golden: The golden set.
         precedents: Decided cases that candidates may show.
+        prior: What the weights of verbalized programs start from.
         calibration: Calibration cases, the same for all methods and seeds.
         test: Test cases, likewise.
     """
@@ -63,6 +66,7 @@ class OpenTask:
     policy: Policy
     golden: GoldenSet
     precedents: tuple[GoldenCase, ...]
+    prior: VerbalizerPrior | None
     calibration: tuple[GoldenCase, ...]
     test: tuple[GoldenCase, ...]
 
@@ -81,7 +85,7 @@ class OpenTask:
 
     def maker(self, pool: tuple[GoldenCase, ...]) -> CandidateMaker:
         """Makes candidates from the task's space."""
-        return CandidateMaker(self.policy, self.config.space, pool, self.precedents)
+        return CandidateMaker(self.policy, self.config.space, pool, self.precedents, self.prior)
 
 
 def read_tasks(path: Path) -> TaskFile:
@@ -116,6 +120,7 @@ def open_task(name: str, file: TaskFile) -> OpenTask:
         policy,
         golden,
         read_precedents(config, policy, golden),
+        read_prior(config, golden),
         sample_cases(golden.split(Split.CALIBRATION), file.calibration_cases),
         sample_cases(golden.split(Split.TEST), file.test_cases),
     )

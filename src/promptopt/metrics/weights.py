@@ -18,7 +18,15 @@ _ARMIJO = 1e-4  # share of the decrease that the tangent promises; Nocedal and W
 _STEP_SIZES = tuple(2.0**-i for i in range(40))
 _NOTHING = 1e-9  # a coefficient of a standardised feature below this is 0 that the minimiser has not quite reached
 
-_Problem = tuple[FloatArray, FloatArray, FloatArray, float]  # standardised features, targets, counts, penalty
+
+class _Problem(NamedTuple):
+    """Standardised features, targets, how often each counts, and the ridge: its penalty and its centre."""
+
+    z: FloatArray
+    targets: FloatArray
+    counts: FloatArray
+    penalty: float
+    centre: FloatArray
 
 
 class Weights(NamedTuple):
@@ -58,14 +66,16 @@ def fit_weights(
     penalty: float = DEFAULT_PENALTY,
     multiplicity: Sequence[float] | FloatArray | None = None,
     signed: bool = False,
+    centre: Sequence[float] | FloatArray | None = None,
 ) -> Weights:
     """Logistic regression with an L2 penalty and, unless it says otherwise, no negative coefficient.
 
     Minimises the cross-entropy plus ``penalty / 2`` times the squared coefficients of the standardised features, the
     intercept free (Hoerl and Kennard's ridge on the logistic loss; the constraint is that of non-negative stacking,
-    Breiman, "Stacked regressions", 1996). As features are standardised by their own mean and deviation, without the
-    labels, an affine change of a feature, such as another calibration of the same judge, leaves the fitted function as
-    it was.
+    Breiman, "Stacked regressions", 1996). With a centre the penalty is on the distance to it, as of a Gaussian prior
+    whose mean was found on other data (Chelba and Acero, "Adaptation of maximum entropy capitalizer", 2004). As
+    features are standardised by their own mean and deviation, without the labels, an affine change of a feature, such
+    as another calibration of the same judge, leaves the fitted function as it was.
 
     Args:
         features: Each the larger the likelier a violation; shape (cases, features), NaN where unknown: such cases
@@ -74,6 +84,8 @@ def fit_weights(
         penalty: Above 0; 1 is that of one observation of unit size for each coefficient.
         multiplicity: How often each case counts; shape (cases,); once by default.
         signed: Whether coefficients may be negative, for features that may speak either way.
+        centre: Coefficients of the standardised features that the penalty draws to, (features,); 0 by default. Only
+            with ``signed``.
 
     Returns:
         The weights on the scale of the features; a feature that never varies has 0, and so has one that would take a
@@ -81,8 +93,10 @@ def fit_weights(
 
     Raises:
         ConfigError: The penalty is not above 0, or fewer than 5 of either label are known in full.
-        ValueError: Shapes differ or a feature is infinite.
+        ValueError: Shapes differ or a feature is infinite, or there is a centre where signs are fixed.
     """
+    if centre is not None and not signed:
+        raise ValueError("a centre goes with coefficients of either sign")
     if not penalty > 0:
         raise ConfigError(f"a penalty of {penalty}", remedy="give a number above 0")
     x, y, counts = _known(features, labels, multiplicity)
@@ -101,8 +115,10 @@ def fit_weights(
     varies = deviation > _NOTHING * np.maximum(1.0, np.abs(mean))
     z = np.where(varies, (x - mean) / np.where(varies, deviation, 1.0), 0.0)
     share = float(np.average(y, weights=counts))
-    start = np.append(np.zeros(z.shape[1]), np.log(share) - np.log1p(-share))
-    found = (_by_newton if signed else _by_projection)(start, (z, y.astype(np.float64), counts, penalty))
+    drawn_to = np.zeros(z.shape[1]) if centre is None else np.where(varies, np.asarray(centre, dtype=np.float64), 0.0)
+    start = np.append(drawn_to, np.log(share) - np.log1p(-share))
+    problem = _Problem(z, y.astype(np.float64), counts, penalty, drawn_to)
+    found = (_by_newton if signed else _by_projection)(start, problem)
     standard = np.where(varies & (np.abs(found[:-1]) > _NOTHING), found[:-1], 0.0)
     coefficients = standard / np.where(varies, deviation, 1.0)
     intercept = float(found[-1] - np.sum(coefficients * mean))
@@ -115,13 +131,13 @@ def _by_projection(start: FloatArray, problem: _Problem) -> FloatArray:
 
     bounds = [(0.0, None)] * (len(start) - 1) + [(None, None)]
     options = {"maxiter": _MOST_STEPS, "ftol": _TOLERANCE, "gtol": _TOLERANCE}
-    found = minimize(_loss, start, args=problem, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    found = minimize(_loss, start, args=tuple(problem), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     return np.asarray(found.x, dtype=np.float64)
 
 
 def _by_newton(start: FloatArray, problem: _Problem) -> FloatArray:
     """The minimum over all coefficients; a few steps, each halved until the loss falls as far as it has to."""
-    z, _, counts, penalty = problem
+    z, counts, penalty = problem.z, problem.counts, problem.penalty
     design = np.column_stack([z, np.ones(len(z))])
     ridge = np.diag(np.append(np.full(z.shape[1], penalty), 0.0))
     parameters, (loss, gradient) = start, _loss(start, *problem)
@@ -156,11 +172,17 @@ def _known(
 
 
 def _loss(
-    parameters: FloatArray, z: FloatArray, targets: FloatArray, counts: FloatArray, penalty: float
+    parameters: FloatArray,
+    z: FloatArray,
+    targets: FloatArray,
+    counts: FloatArray,
+    penalty: float,
+    centre: FloatArray,
 ) -> tuple[float, FloatArray]:
     coefficients, intercept = parameters[:-1], parameters[-1]
+    distance = coefficients - centre
     logits = z @ coefficients + intercept
     value = float(np.sum(counts * (np.logaddexp(0.0, logits) - targets * logits)))
     surplus = counts * (np.exp(-np.logaddexp(0.0, -logits)) - targets)
-    gradient = np.append(z.T @ surplus + penalty * coefficients, surplus.sum())
-    return value + penalty / 2 * float(coefficients @ coefficients), gradient
+    gradient = np.append(z.T @ surplus + penalty * distance, surplus.sum())
+    return value + penalty / 2 * float(distance @ distance), gradient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from promptopt.golden.reader import read_golden_set
 from promptopt.judges.config import JudgeConfig
 from promptopt.judges.factory import open_engine
 from promptopt.pipeline.precedents import read_precedents
+from promptopt.pipeline.verbalizer_prior import check_judge, read_prior
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 from promptopt.policy.reasoning import check_can_write
@@ -149,7 +150,7 @@ def _opened(
     pool: tuple[GoldenCase, ...],
     search_cases: tuple[GoldenCase, ...],
 ) -> Iterator[Workspace]:
-    precedents = read_precedents(config, policy, golden)
+    precedents, prior = read_precedents(config, policy, golden), read_prior(config, golden)
     with ExitStack() as opened:
         store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
         opened.callback(store.close)
@@ -159,7 +160,12 @@ def _opened(
             opened.callback(engine.close)
             if "reasoned" in config.space.shapes:
                 check_can_write(engine)
-        study = _open_study(config, policy, golden, precedents, _fingerprints(engines))
+        check_judge(prior, engines[config.judge.name].describe())
+        further_files = {
+            **({"precedents": digest_data([c.model_dump(mode="json") for c in precedents])} if precedents else {}),
+            **({"verbalizer prior": digest_data(prior.weights)} if prior else {}),
+        }
+        study = _open_study(config, policy, golden, further_files, _fingerprints(engines))
         opened.callback(study.close)
         yield Workspace(
             config=config,
@@ -169,7 +175,7 @@ def _opened(
             engines=engines,
             store=store,
             study=study,
-            maker=CandidateMaker(policy, config.space, pool, precedents),
+            maker=CandidateMaker(policy, config.space, pool, precedents, prior),
             pool=pool,
             search_cases=search_cases,
             log=open_run_log(config.tracking, Path(config.runs_dir), {case.id: case.text for case in golden.cases}),
@@ -200,11 +206,10 @@ def _open_study(
     config: AppConfig,
     policy: Policy,
     golden: GoldenSet,
-    precedents: Sequence[GoldenCase],
+    further_files: Mapping[str, str],
     fingerprints: Mapping[str, str],
 ) -> SweepStudy:
     search = config.search
-    shown = {"precedents": digest_data([case.model_dump(mode="json") for case in precedents])}
     further = {"list of further judges": digest_data({judge.name: fingerprints[judge.name] for judge in config.judges})}
     identity = {
         "policy": policy.digest,
@@ -213,7 +218,7 @@ def _open_study(
         "judge": fingerprints[config.judge.name],
         "judge's name": config.judge.name,
         **(further if config.judges else {}),
-        **(shown if precedents else {}),
+        **further_files,
         "search space": config.space.digest,
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),

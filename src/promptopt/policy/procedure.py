@@ -12,7 +12,7 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from promptopt.core.case import Label
 from promptopt.core.model import FrozenModel, added
@@ -67,6 +67,7 @@ class Procedure(FrozenModel):
             likely.
         weights: Of a weighted checklist, which is scored as by ``noisy_or`` until it has some.
         verbalizer: Of a verbalized question, which is scored as a direct one until it has one.
+        word_prior: What the weights of a verbalizer that is still to be fitted are drawn to, word by word.
     """
 
     shape: Shape
@@ -77,6 +78,7 @@ class Procedure(FrozenModel):
     grade_score: GradeScore = added("violation")
     weights: ClauseWeights | None = added(None)
     verbalizer: Verbalizer | None = added(None)
+    word_prior: tuple[FiniteFloat, ...] | None = added(None)
 
     @classmethod
     def of(
@@ -116,6 +118,8 @@ class Procedure(FrozenModel):
     def _reads_its_words(self) -> Self:
         if self.verbalizer is not None and self.shape != "verbalized":
             raise ValueError(f"only the verbalized shape has a verbalizer, not the {self.shape} one")
+        if self.word_prior is not None and not (self.shape == "verbalized" and self.verbalizer is None):
+            raise ValueError("a prior of words is for the verbalized shape, as long as it has no verbalizer")
         return self
 
     @model_validator(mode="after")

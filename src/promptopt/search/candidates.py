@@ -16,6 +16,7 @@ from promptopt.policy.grading import ladder_of, severity_question
 from promptopt.policy.model import Policy
 from promptopt.policy.procedure import Procedure
 from promptopt.policy.rendering import RenderOptions, render_policy
+from promptopt.policy.verbalizer_prior import VerbalizerPrior
 from promptopt.programs.lowering import Demonstration
 from promptopt.programs.program import JudgementProgram
 from promptopt.programs.prompt_format import PromptFormat
@@ -33,6 +34,7 @@ class CandidateMaker:
         space: The search space.
         pool: Search cases set aside for demonstrations.
         precedents: Cases that were decided before, for spaces that show them.
+        prior: What the weights of verbalized programs start from.
 
     Raises:
         PolicyError: The space has a shape that the policy does not fit.
@@ -45,9 +47,11 @@ class CandidateMaker:
         space: SearchSpace,
         pool: Sequence[GoldenCase],
         precedents: Sequence[GoldenCase] = (),
+        prior: VerbalizerPrior | None = None,
     ) -> None:
         self._policy = policy
         self._space = space
+        self._prior = prior
         self._pool = {case.id: case for case in pool if can_be_shown(case, space)}
         self._boundary = {case.id: case for case in boundary_cases(policy)}
         self._precedents = {case.id: case for case in precedents if can_be_shown(case, space)}
@@ -157,6 +161,8 @@ class CandidateMaker:
             choices.get("aggregate", "routing"),  # type: ignore[arg-type]
             choices.get("grade_score", "violation"),  # type: ignore[arg-type]
         )
+        if self._prior is not None and procedure.shape == "verbalized":
+            procedure = procedure.model_copy(update={"word_prior": self._prior.of(draft.layout.labels)})
         shown = {**self._boundary, **self._precedents, **self._pool}
         demos = [self._demonstration(shown[i], choices["shape"], draft.layout) for i in candidate.demos]
         system = "\n\n".join(part for part in (draft.instruction, draft.policy) if part)

@@ -126,9 +126,11 @@ class PanelSpace(FrozenModel):
 
     Attributes:
         words: Besides the two answers; the first token of each is what is read, as far as it tells them apart.
+        prior: File of weights from other domains, made by ``promptopt verbalizer fit``; None starts from nothing.
     """
 
     words: tuple[str, ...] = Field(default=PANEL, min_length=1)
+    prior: str | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -193,10 +195,10 @@ class SearchSpace(FrozenModel):
         """The space as data, without what belongs to shapes that it does not have, and without a single judge's name.
 
         Spaces of the first two shapes and of one judge keep the digest that they had before there were others. Where
-        the file of precedents lies is no part of it; what they say belongs to the study's identity.
+        the files of precedents and of a prior lie is no part of it; what they say belongs to the study's identity.
         """
         data = self.model_dump(mode="json")
-        del data["demos"]["precedents"]
+        del data["demos"]["precedents"], data["panel"]["prior"]
         if len(self.judges) < _SEVERAL:
             del data["judges"]
         if "reasoned" not in self.shapes:
@@ -287,6 +289,15 @@ class SearchSpace(FrozenModel):
                     find_dimension(name).change(_ANY_DRAFT, choice)
             except ConfigError as cause:
                 raise ValueError(f"{cause.what}; {cause.remedy}") from cause
+        return self
+
+    @model_validator(mode="after")
+    def _prior_is_for_a_panel(self) -> Self:
+        if self.panel.prior is not None and "verbalized" not in self.shapes:
+            raise ValueError(
+                f"`panel.prior` is {self.panel.prior!r} and no shape is verbalized; add `verbalized` to `shapes`, or "
+                "leave the prior out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from promptopt.policy.weighing import ClauseWeights, clause_features
 
 FOLDS: Final = 5
 PANEL_PENALTY: Final = 5.0  # fifty words on a hundred cases; docs/design/verbalizer.md has the others that were tried
+PRIOR_PENALTY: Final = 10.0  # weights that are drawn to those of other domains, likewise
 _LEAST, _MOST = 0.001, 0.999
 _TELLING = 0.2  # Youden's J below which a judge cannot tell where a clause applies, and a half is as good as any
 
@@ -56,12 +57,14 @@ def weigh(
     if min(int((labels & judged).sum()), int((~labels & judged).sum())) < MIN_PER_CLASS:
         return procedure
     signed = procedure.shape == "verbalized"
-    default = PANEL_PENALTY if signed else DEFAULT_PENALTY
-    fitted = fit_weights(features, labels, penalty=default if penalty is None else penalty, signed=signed)
+    prior = procedure.word_prior
+    default = (PANEL_PENALTY if prior is None else PRIOR_PENALTY) if signed else DEFAULT_PENALTY
+    penalty = default if penalty is None else penalty
+    fitted = fit_weights(features, labels, penalty=penalty, signed=signed, centre=prior)
     coefficients = [float(weight) for weight in fitted.coefficients]
     if signed:
         verbalizer = Verbalizer(intercept=fitted.intercept, weights=tuple(coefficients))
-        return Procedure.model_validate({**dict(procedure), "verbalizer": verbalizer})
+        return Procedure.model_validate({**dict(procedure), "verbalizer": verbalizer, "word_prior": None})
     weights = ClauseWeights(
         intercept=fitted.intercept,
         weights={clause.id: weight for clause, weight in zip(procedure.clauses, coefficients, strict=True)},
