@@ -1,4 +1,4 @@
-"""Writes the measured figures of experiments/ into README.md, between their markers.
+"""Writes the measured figures of experiments/ into README.md, and older ones into their pages, between their markers.
 
 Usage: python scripts/readme_tables.py
 """
@@ -11,27 +11,38 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENTS = ROOT / "experiments"
+SEARCH_PAGE = "2026-11-26-search-end-to-end"
 SEARCH_PARTS = ("", "verbalized", "gepa", "moderation", "float32", "promptolution", "again", "moderation-again")
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    for name, block in (
-        ("quickstart", quickstart(load("2026-11-22-quickstart"))),
-        ("engine", engine(load("2026-11-23-engine-cpu"))),
-        ("engine-gpu", engine_gpu(load("2026-11-26-engine-gpu"))),
-        ("numerics", numerics(load("2026-11-23-numerics"))),
-        ("scale", scale(load("2026-11-23-ray"), load("2026-11-23-corpus"))),
-        ("kill-resume", kill_resume(load("2026-11-22-kill-resume"))),
-        ("search-replay", search_replay(*(f"2026-11-{day}-search-replay" for day in (25, 26, 27)))),
-        ("search", search(*(load("2026-11-26-search-end-to-end", part) for part in SEARCH_PARTS))),
-        ("steerability", steerability(load("2026-11-25-steerability"))),
-        ("shapes", shapes(load("2026-11-25-shapes"))),
-        ("functions", functions(load("2026-11-25-hatecheck-functions"))),
-    ):
+    write(
+        ROOT / "README.md",
+        {
+            "quickstart": quickstart(load("2026-11-22-quickstart")),
+            "engine": engine(load("2026-11-23-engine-cpu")),
+            "engine-gpu": engine_gpu(load("2026-11-26-engine-gpu")),
+            "numerics": numerics(load("2026-11-23-numerics")),
+            "scale": scale(load("2026-11-23-ray"), load("2026-11-23-corpus")),
+            "kill-resume": kill_resume(load("2026-11-22-kill-resume")),
+            "search-replay": search_replay(*(f"2026-11-{day}-search-replay" for day in (25, 26, 27))),
+            "search": search(*(load("2026-11-27-search-gpu", part) for part in ("", "two-seeds", "promptolution"))),
+            "verbalizer-prior": verbalizer_prior(load("2026-11-27-verbalizer-prior")),
+            "steerability": steerability(load("2026-11-25-steerability")),
+            "shapes": shapes(load("2026-11-25-shapes")),
+            "functions": functions(load("2026-11-25-hatecheck-functions")),
+        },
+    )
+    earlier = EXPERIMENTS / SEARCH_PAGE / "README.md"
+    write(earlier, {"search": earlier_searches(*(load(SEARCH_PAGE, part) for part in SEARCH_PARTS))})
+
+
+def write(page: Path, blocks: dict[str, str]) -> None:
+    """Puts blocks between the markers of their names."""
+    text = page.read_text(encoding="utf-8")
+    for name, block in blocks.items():
         text = replace(text, name, block)
-    readme.write_text(text, encoding="utf-8")
+    page.write_text(text, encoding="utf-8")
 
 
 def load(experiment: str, part: str = "") -> dict[str, Any]:
@@ -245,8 +256,58 @@ BASELINES = {
 }
 
 
-def search(result: dict[str, Any], *parts: dict[str, Any]) -> str:
+def search(result: dict[str, Any], two_seeds: dict[str, Any], promptolution: dict[str, Any]) -> str:
     """Searches end to end.
+
+    Args:
+        result: All methods that write no texts.
+        two_seeds: Those that do, beside promptopt's, on two seeds.
+        promptolution: promptolution's CAPO beside promptopt's, on one seed.
+    """
+    own = "promptopt@verbalized"
+    command = "`promptopt bench search --tasks experiments/2026-11-27-search-gpu/tasks.yaml`"
+    lines = [
+        f"{command}, one NVIDIA H200, bfloat16; AUPRC on the sealed test, mean over {_seeds(result)} seeds with 95% "
+        f"intervals over test cases; in brackets the paired difference to {method_name(own)}, where it is significant:",
+        "",
+        *_search_table(result, own),
+        "",
+        f"The methods that have the judge write instructions, on {_seeds(two_seeds)} seeds:",
+        "",
+        *_search_table(two_seeds, own),
+        "",
+        f"promptolution's CAPO, one seed, beside {method_name(own)}: "
+        + "; ".join(_side_by_side(promptolution, "promptolution", own))
+        + ".",
+        "",
+    ]
+    for name, tasks in result["above_best"].items():
+        lines.append(
+            f"Significantly above {method_name(name)}: {_who_is_above(result, name)}; its mean is above that of every "
+            f"method of the first table that is not promptopt's on: {', '.join(tasks) or 'no task'}.\n"
+        )
+    return "\n".join(lines).strip()
+
+
+def verbalizer_prior(result: dict[str, Any]) -> str:
+    """Verbalizers that start from other domains beside those that start from nothing."""
+    lines = [
+        "`promptopt bench search --tasks experiments/2026-11-27-verbalizer-prior/tasks.yaml` and `tasks-plain.yaml`, "
+        "float32 on two processor cores; AUPRC on the sealed test, mean over the seeds, and the paired difference with "
+        "a 95% interval over test cases:",
+        "",
+        "| task | method | seeds | from nothing | from other domains | difference |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        cells = [row["task"], method_name(row["method"]), str(row["seeds"])]
+        cells += [f"{row['without']:.3f}", f"{row['with']:.3f}", interval(row["difference"], "+")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def earlier_searches(result: dict[str, Any], *parts: dict[str, Any]) -> str:
+    """Searches end to end of 2026-11-26, and some of them again.
 
     Args:
         result: Methods by themselves, on HateCheck and authored sets.
@@ -320,8 +381,9 @@ def _best_own(result: dict[str, Any]) -> str:
     return "promptopt_jury@verbalized" if "promptopt_jury@verbalized" in own else own[0]
 
 
-def _search_table(result: dict[str, Any]) -> list[str]:
-    rows, reference = result["rows"], _best_own(result)
+def _search_table(result: dict[str, Any], reference: str = "") -> list[str]:
+    """Rows of methods; differences are those to an own method, the jury's by default."""
+    rows, reference = result["rows"], reference or _best_own(result)
     tasks, methods = list(dict.fromkeys(r["task"] for r in rows)), list(dict.fromkeys(r["method"] for r in rows))
     own, found = list(result["above_best"]), {(row["task"], row["method"]): row for row in rows}
     lines = [f"| method | {' | '.join(tasks)} |", f"|---|{'---:|' * len(tasks)}"]
@@ -336,8 +398,11 @@ def _search_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _side_by_side(result: dict[str, Any], method: str) -> list[str]:
-    own, found = _best_own(result), {(row["task"], row["method"]): row["auprc"]["point"] for row in result["rows"]}
+def _side_by_side(result: dict[str, Any], method: str, own: str = "") -> list[str]:
+    own, found = (
+        own or _best_own(result),
+        {(row["task"], row["method"]): row["auprc"]["point"] for row in result["rows"]},
+    )
     tasks = dict.fromkeys(row["task"] for row in result["rows"])
     return [f"{task} {found[task, method]:.3f} and {found[task, own]:.3f}" for task in tasks]
 

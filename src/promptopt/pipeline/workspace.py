@@ -178,7 +178,9 @@ def _opened(
             maker=CandidateMaker(policy, config.space, pool, precedents, prior),
             pool=pool,
             search_cases=search_cases,
-            log=open_run_log(config.tracking, Path(config.runs_dir), {case.id: case.text for case in golden.cases}),
+            log=open_run_log(
+                config.tracking, Path(config.runs_dir), {case.id: case.text for case in (*golden.cases, *precedents)}
+            ),
             openings=OpeningRecord(Path(config.runs_dir) / "test_openings.jsonl"),
         )
 
