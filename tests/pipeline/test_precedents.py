@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -11,10 +13,8 @@ from promptopt.config import load_config, resolve_path
 from promptopt.core.case import Split
 from promptopt.errors import ConfigError, GoldenSetError, StudyMismatchError
 from promptopt.golden.reader import read_golden_set
-from promptopt.pipeline import workspace
 from promptopt.pipeline.precedents import read_precedents
 from promptopt.policy.reader import read_policy
-from promptopt.tracking.factory import open_run_log
 
 SHOWN = ("program.demos.choices=[precedents]", "search.budget.trials=4")
 DECIDED = (
@@ -51,12 +51,12 @@ def test_prompts_show_precedents_and_the_bundle_ships_them(sweep, write, tmp_pat
     assert all(any(row["text"] in text for text in texts) for row in DECIDED)
 
 
-def test_the_run_log_names_precedents_and_does_not_quote_them(sweep, write, tmp_path, monkeypatch):
-    opened = []
-    monkeypatch.setattr(workspace, "open_run_log", lambda *given: opened.append(given) or open_run_log(*given))
-    sweep(tmp_path / "runs", write(), *SHOWN)
-    ((_, _, forbidden),) = opened
-    assert {row["id"]: row["text"] for row in DECIDED}.items() <= forbidden.items()
+def test_the_run_log_names_precedents_and_does_not_quote_them(sweep, write, tmp_path):
+    finished = sweep(tmp_path / "runs", write(), *SHOWN, "tracking=mlflow")
+    with closing(sqlite3.connect(finished.folder.parent / "mlflow.db")) as store:
+        logged = "\n".join(store.iterdump())
+    assert "[case ruling-1]" in logged
+    assert not [row["id"] for row in DECIDED if row["text"] in logged]
 
 
 def test_a_study_is_not_resumed_with_other_precedents(sweep, write, tmp_path):

@@ -165,7 +165,7 @@ class SweepRecorder:
             },
             "operating_point.json",
         )
-        texts = CaseTexts({case.id: case.text for case in self._workspace.golden.cases})
+        texts = CaseTexts(self._workspace.case_texts)
         for prompt in finalist.prompts:
             shown = prompt if self._log.log_texts else texts.redact_prompt(prompt)
             name = prompt_name("promptopt", self._workspace.config.domain.name, prompt.question)

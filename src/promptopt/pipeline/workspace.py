@@ -44,6 +44,7 @@ class Workspace:
         policy: The policy.
         policy_path: Where it was read from.
         golden: The golden set.
+        precedents: Decided cases that candidates may show.
         engines: Judge's name to its engine, the seed prompt's first.
         store: The score store.
         study: The study.
@@ -58,6 +59,7 @@ class Workspace:
     policy: Policy
     policy_path: Path
     golden: GoldenSet
+    precedents: tuple[GoldenCase, ...]
     engines: Mapping[str, JudgeEngine]
     store: ScoreStore
     study: SweepStudy
@@ -71,6 +73,11 @@ class Workspace:
     def engine(self) -> JudgeEngine:
         """The seed prompt's judge."""
         return self.engines[self.config.judge.name]
+
+    @property
+    def case_texts(self) -> dict[str, str]:
+        """Id to text of every case that logs may name and not quote."""
+        return _case_texts(self.golden, self.precedents)
 
     def judge_of(self, candidate: Candidate) -> tuple[JudgeConfig, JudgeEngine]:
         """The judge of a candidate; of those that name none, the seed prompt's."""
@@ -172,17 +179,20 @@ def _opened(
             policy=policy,
             policy_path=policy_path,
             golden=golden,
+            precedents=precedents,
             engines=engines,
             store=store,
             study=study,
             maker=CandidateMaker(policy, config.space, pool, precedents, prior),
             pool=pool,
             search_cases=search_cases,
-            log=open_run_log(
-                config.tracking, Path(config.runs_dir), {case.id: case.text for case in (*golden.cases, *precedents)}
-            ),
+            log=open_run_log(config.tracking, Path(config.runs_dir), _case_texts(golden, precedents)),
             openings=OpeningRecord(Path(config.runs_dir) / "test_openings.jsonl"),
         )
+
+
+def _case_texts(golden: GoldenSet, precedents: tuple[GoldenCase, ...]) -> dict[str, str]:
+    return {case.id: case.text for case in (*golden.cases, *precedents)}
 
 
 def _fingerprints(engines: Mapping[str, JudgeEngine]) -> dict[str, str]:

@@ -22,7 +22,8 @@ def open_run_log(config: TrackingConfig, default_folder: Path, forbidden_texts: 
     Args:
         config: The settings.
         default_folder: The folder of runs; made when the store lies in it.
-        forbidden_texts: Case id to text of every golden case and precedent: what may not be written unless ``config.log_texts``.
+        forbidden_texts: Case id to text of every golden case and precedent: what may not be written unless
+            ``config.log_texts``.
 
     Returns:
         The log.
