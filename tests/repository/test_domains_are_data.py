@@ -33,4 +33,4 @@ def test_no_code_holds_a_domain_as_a_value(domain):
 
 def test_the_search_finds_what_is_mentioned():
     assert "_" in "".join(UNMISTAKABLE)
-    assert "cli.py" in _files_with("domain=abuse", {".py"})
+    assert "cli/options.py" in _files_with("domain=abuse", {".py"})

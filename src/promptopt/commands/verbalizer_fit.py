@@ -45,7 +45,7 @@ def fit(request: PriorRequest, as_json: bool) -> None:
         raise ConfigError(
             f"`{','.join(request.domains)}` is no list of different domains",
             where="--domains",
-            remedy="name them divided by commas: --domains sexual,self_harm",
+            remedy="name them divided by commas: --domains FIRST,SECOND",
         )
     configs = [load_config(["program=verbalized", *request.overrides, f"domain={name}"]) for name in request.domains]
     progress = error_console()

@@ -1,0 +1,5 @@
+"""``python -m promptopt.cli``."""
+
+from promptopt.cli import main
+
+main()
