@@ -43,20 +43,17 @@ def _read(*overrides):
 
 
 def test_prompts_show_precedents_and_the_bundle_ships_them(sweep, write, tmp_path):
-    finished = sweep(tmp_path / "runs", write(), *SHOWN)
+    finished = sweep(tmp_path / "runs", write(), *SHOWN, "tracking=mlflow")
     rows = [json.loads(line) for line in (finished.folder / "trials.jsonl").read_text().splitlines()]
     assert {tuple(sorted(row["demos"].split())) for row in rows} == {("ruling-1", "ruling-2")}
     (prompt,) = read_bundle(finished.folder / "bundle").prompts
     texts = [message["content"] for message in prompt.messages("ITEM")]
     assert all(any(row["text"] in text for text in texts) for row in DECIDED)
 
-
-def test_the_run_log_names_precedents_and_does_not_quote_them(sweep, write, tmp_path):
-    finished = sweep(tmp_path / "runs", write(), *SHOWN, "tracking=mlflow")
     with closing(sqlite3.connect(finished.folder.parent / "mlflow.db")) as store:
         logged = "\n".join(store.iterdump())
     assert "[case ruling-1]" in logged
-    assert not [row["id"] for row in DECIDED if row["text"] in logged]
+    assert not [row["id"] for row in DECIDED if row["text"] in logged], "run logs name precedents and do not quote them"
 
 
 def test_a_study_is_not_resumed_with_other_precedents(sweep, write, tmp_path):

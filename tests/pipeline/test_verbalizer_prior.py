@@ -58,7 +58,7 @@ def test_the_order_of_domains_does_not_matter(prior, tmp_path):
     assert again.weights == pytest.approx(prior.weights, abs=1e-5)
 
 
-def test_a_sweep_starts_from_it_and_its_bundle_does_without(sweep, write, tmp_path):
+def test_a_sweep_starts_from_it_and_its_bundle_does_without(sweep, write, prior, tmp_path):
     started, alone = (
         sweep(tmp_path / name, *VERBALIZED, *given) for name, given in (("started", (write(),)), ("alone", ()))
     )
@@ -66,13 +66,9 @@ def test_a_sweep_starts_from_it_and_its_bundle_does_without(sweep, write, tmp_pa
     assert all(procedure.verbalizer is not None and procedure.word_prior is None for procedure in procedures)
     assert procedures[0].verbalizer != procedures[1].verbalizer
 
-
-def test_a_study_is_not_resumed_with_another_prior(sweep, write, prior, tmp_path):
-    sweep(tmp_path / "runs", *VERBALIZED, write())
-    sweep(tmp_path / "runs", *VERBALIZED, write("moved.json"))
-    other = {**prior.weights, "yes": 9.0}
+    sweep(tmp_path / "started", *VERBALIZED, write("moved.json"))  # where the file lies does not matter
     with pytest.raises(StudyMismatchError, match="another verbalizer prior"):
-        sweep(tmp_path / "runs", *VERBALIZED, write(weights=other))
+        sweep(tmp_path / "started", *VERBALIZED, write(weights={**prior.weights, "yes": 9.0}))
 
 
 def test_a_prior_of_another_model_is_refused(sweep, write, tmp_path):

@@ -24,6 +24,7 @@ from promptopt.pipeline.verbalizer_prior import check_judge, read_prior
 from promptopt.policy.model import Policy
 from promptopt.policy.reader import read_policy
 from promptopt.policy.reasoning import check_can_write
+from promptopt.policy.verbalizer_prior import VerbalizerPrior
 from promptopt.scores.store import ScoreStore
 from promptopt.search.blocks import demo_pool
 from promptopt.search.candidates import CandidateMaker
@@ -118,10 +119,12 @@ def open_workspace(config: AppConfig, on_phase: Callable[[str], None] = lambda _
             remedy="lower search.demo_pool or add violations to the search split",
         )
     check_constraints(config.search.constraints, search_cases)
+    precedents, prior = read_precedents(config, policy, golden), read_prior(config, golden)
+    inputs = _Inputs(policy, policy_path, golden, precedents, prior, pool, search_cases)
     lock = _lock(config)
     on_phase(f"loading {len(config.every_judge)} judges" if config.judges else "loading the judge")
     try:
-        with _opened(config, policy, policy_path, golden, pool, search_cases) as workspace:
+        with _opened(config, inputs) as workspace:
             yield workspace
     finally:
         lock.release()
@@ -148,16 +151,21 @@ def _lock(config: AppConfig) -> FileLock:
     return lock
 
 
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a sweep reads before it loads its judge; the names are those of :class:`Workspace`."""
+
+    policy: Policy
+    policy_path: Path
+    golden: GoldenSet
+    precedents: tuple[GoldenCase, ...]
+    prior: VerbalizerPrior | None
+    pool: tuple[GoldenCase, ...]
+    search_cases: tuple[GoldenCase, ...]
+
+
 @contextmanager
-def _opened(
-    config: AppConfig,
-    policy: Policy,
-    policy_path: Path,
-    golden: GoldenSet,
-    pool: tuple[GoldenCase, ...],
-    search_cases: tuple[GoldenCase, ...],
-) -> Iterator[Workspace]:
-    precedents, prior = read_precedents(config, policy, golden), read_prior(config, golden)
+def _opened(config: AppConfig, inputs: _Inputs) -> Iterator[Workspace]:
     with ExitStack() as opened:
         store = ScoreStore(config.scores_url or f"sqlite:///{Path(config.runs_dir) / 'scores.db'}")
         opened.callback(store.close)
@@ -167,26 +175,22 @@ def _opened(
             opened.callback(engine.close)
             if "reasoned" in config.space.shapes:
                 check_can_write(engine)
-        check_judge(prior, engines[config.judge.name].describe())
-        further_files = {
-            **({"precedents": digest_data([c.model_dump(mode="json") for c in precedents])} if precedents else {}),
-            **({"verbalizer prior": digest_data(prior.weights)} if prior else {}),
-        }
-        study = _open_study(config, policy, golden, further_files, _fingerprints(engines))
+        check_judge(inputs.prior, engines[config.judge.name].describe())
+        study = _open_study(config, inputs, _fingerprints(engines))
         opened.callback(study.close)
         yield Workspace(
             config=config,
-            policy=policy,
-            policy_path=policy_path,
-            golden=golden,
-            precedents=precedents,
+            policy=inputs.policy,
+            policy_path=inputs.policy_path,
+            golden=inputs.golden,
+            precedents=inputs.precedents,
             engines=engines,
             store=store,
             study=study,
-            maker=CandidateMaker(policy, config.space, pool, precedents, prior),
-            pool=pool,
-            search_cases=search_cases,
-            log=open_run_log(config.tracking, Path(config.runs_dir), _case_texts(golden, precedents)),
+            maker=CandidateMaker(inputs.policy, config.space, inputs.pool, inputs.precedents, inputs.prior),
+            pool=inputs.pool,
+            search_cases=inputs.search_cases,
+            log=open_run_log(config.tracking, Path(config.runs_dir), _case_texts(inputs.golden, inputs.precedents)),
             openings=OpeningRecord(Path(config.runs_dir) / "test_openings.jsonl"),
         )
 
@@ -214,23 +218,20 @@ def _fingerprints(engines: Mapping[str, JudgeEngine]) -> dict[str, str]:
     return found
 
 
-def _open_study(
-    config: AppConfig,
-    policy: Policy,
-    golden: GoldenSet,
-    further_files: Mapping[str, str],
-    fingerprints: Mapping[str, str],
-) -> SweepStudy:
+def _open_study(config: AppConfig, inputs: _Inputs, fingerprints: Mapping[str, str]) -> SweepStudy:
     search = config.search
     further = {"list of further judges": digest_data({judge.name: fingerprints[judge.name] for judge in config.judges})}
+    precedents = {"precedents": digest_data([case.model_dump(mode="json") for case in inputs.precedents])}
+    prior = {} if inputs.prior is None else {"verbalizer prior": digest_data(inputs.prior.weights)}
     identity = {
-        "policy": policy.digest,
-        "golden set": golden.digest,
-        "golden set's name": golden.name,
+        "policy": inputs.policy.digest,
+        "golden set": inputs.golden.digest,
+        "golden set's name": inputs.golden.name,
         "judge": fingerprints[config.judge.name],
         "judge's name": config.judge.name,
         **(further if config.judges else {}),
-        **further_files,
+        **(precedents if inputs.precedents else {}),
+        **prior,
         "search space": config.space.digest,
         "objective": digest_data(search.objective),
         "racing": digest_data(search.racing),
