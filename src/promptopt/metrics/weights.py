@@ -100,17 +100,7 @@ def fit_weights(
     if not penalty > 0:
         raise ConfigError(f"a penalty of {penalty}", remedy="give a number above 0")
     x, y, counts = _known(features, labels, multiplicity)
-    positives, negatives = int(y.sum()), int((~y).sum())
-    if min(positives, negatives) < MIN_PER_CLASS:
-        lacking = " and ".join(
-            f"{MIN_PER_CLASS - found} more {name}"
-            for found, name in ((positives, "violations"), (negatives, "allowed cases"))
-            if found < MIN_PER_CLASS
-        )
-        raise ConfigError(
-            f"weights cannot be fitted on {positives} violations and {negatives} allowed cases that are judged in full",
-            remedy=f"at least {lacking} are needed",
-        )
+    _refuse_too_few(y)
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     varies = deviation > _NOTHING * np.maximum(1.0, np.abs(mean))
     z = np.where(varies, (x - mean) / np.where(varies, deviation, 1.0), 0.0)
@@ -122,7 +112,21 @@ def fit_weights(
     standard = np.where(varies & (np.abs(found[:-1]) > _NOTHING), found[:-1], 0.0)
     coefficients = standard / np.where(varies, deviation, 1.0)
     intercept = float(found[-1] - np.sum(coefficients * mean))
-    return Weights(coefficients, intercept, len(y), positives)
+    return Weights(coefficients, intercept, len(y), int(y.sum()))
+
+
+def _refuse_too_few(labels: BoolArray) -> None:
+    positives, negatives = int(labels.sum()), int((~labels).sum())
+    if min(positives, negatives) < MIN_PER_CLASS:
+        lacking = " and ".join(
+            f"{MIN_PER_CLASS - found} more {name}"
+            for found, name in ((positives, "violations"), (negatives, "allowed cases"))
+            if found < MIN_PER_CLASS
+        )
+        raise ConfigError(
+            f"weights cannot be fitted on {positives} violations and {negatives} allowed cases that are judged in full",
+            remedy=f"at least {lacking} are needed",
+        )
 
 
 def _by_projection(start: FloatArray, problem: _Problem) -> FloatArray:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from promptopt.core.addresses import without_credentials
+from promptopt.core.sqlite import configure_sqlite
 from promptopt.errors import UserError
 
 _METADATA = sa.MetaData()
@@ -104,7 +105,7 @@ class ScoreStore:
             if self._engine.dialect.name not in _INSERTS:
                 raise self._fault(f"is a {self._engine.dialect.name} database, not SQLite or PostgreSQL")
             if self._engine.dialect.name == "sqlite":
-                sa.event.listen(self._engine, "connect", _configure_sqlite)
+                sa.event.listen(self._engine, "connect", configure_sqlite)
             _create_tables(self._engine)
         except (sa.exc.SQLAlchemyError, OSError, ImportError) as cause:
             raise self._fault(f"cannot be opened ({_reason(cause)})") from cause
@@ -243,11 +244,3 @@ def _reason(cause: BaseException) -> str:
     """What the database says, on one line, without the statement and without its parameters."""
     origin = getattr(cause, "orig", None) or cause
     return without_credentials(" ".join(str(origin).split())[:160])
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()

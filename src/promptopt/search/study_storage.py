@@ -12,7 +12,6 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 # Alembic is imported with everything else: Optuna would do so in the middle of a sweep, when it makes a database.
 import alembic.command
@@ -24,6 +23,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages import RDBStorage
 
 from promptopt.core.addresses import without_credentials
+from promptopt.core.sqlite import configure_sqlite
 from promptopt.engines.folders import cache_folder
 from promptopt.errors import UserError
 
@@ -68,7 +68,7 @@ def _open_storage(url: str) -> RDBStorage:
     is_copy = _put_empty_database(file)
     # What Optuna has just made needs neither tables nor a look at their version.
     storage = RDBStorage(url, skip_table_creation=is_copy, skip_compatibility_check=is_copy)
-    sa.event.listen(storage.engine, "connect", _configure_sqlite)
+    sa.event.listen(storage.engine, "connect", configure_sqlite)
     storage.engine.dispose()  # the connection from before has not its settings
     return storage
 
@@ -103,12 +103,3 @@ def _empty_database() -> Path:
             RDBStorage(f"{_SQLITE}{made}").engine.dispose()
             made.replace(kept)
     return kept
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    """With a write-ahead log a transaction need not wait for the disk, and a killed process still loses none."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout=30000")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
