@@ -23,22 +23,20 @@ dominated; the bound holds for every candidate that nobody dominates.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
 from promptopt.core.model import FrozenModel
 from promptopt.errors import ConfigError
-from promptopt.metrics.arrays import FloatArray, IntArray, Measured
+from promptopt.metrics.arrays import FloatArray, IntArray
 from promptopt.search.paired_auprc import PairedAuprc, Standing
+from promptopt.search.race_allowance import affordable, dearest, first_block_carried
 from promptopt.search.race_blocks import RaceCases, race_blocks
+from promptopt.search.race_records import Drop, DropReason, RaceBlock
 
-DropReason = Literal["test", "budget", "max_survivors", "unmeasured"]
 FINALISTS = 2
-_BISECTIONS = 40
 
 
 class LockstepConfig(FrozenModel):
@@ -63,47 +61,6 @@ class LockstepConfig(FrozenModel):
     min_positives: int = Field(default=20, ge=2)
     budget: float = Field(default=0.1, gt=0.0, le=1.0)
     max_survivors: int | None = Field(default=None, ge=FINALISTS)
-
-
-@dataclass(frozen=True, slots=True)
-class RaceBlock:
-    """What to judge next.
-
-    Attributes:
-        number: Counts from 0.
-        rows: The block's cases, as rows of :class:`RaceCases`.
-        candidates: Who is to be judged on them.
-    """
-
-    number: int
-    rows: IntArray
-    candidates: tuple[str, ...]
-
-
-class Drop(FrozenModel):
-    """A candidate that left the race.
-
-    Attributes:
-        candidate: Who.
-        why: ``test``: significantly worse than the leader. ``budget``: it could not be afforded any longer;
-            ``max_survivors``: no room was left for it; no error bound covers these two. ``unmeasured``: without any
-            judged violation it has no AUPRC.
-        cases: Cases seen by then.
-        value: Its AUPRC as estimated from them.
-        leader: Who led.
-        leader_value: The leader's AUPRC.
-        p: The test's p-value; NaN where no test dropped it.
-        level: What p had to be at most; NaN where no test dropped it.
-    """
-
-    candidate: str
-    why: DropReason
-    cases: int
-    value: Measured
-    leader: str
-    leader_value: Measured
-    p: Measured = float("nan")
-    level: Measured = float("nan")
 
 
 class LockstepRacer:
@@ -243,12 +200,11 @@ class LockstepRacer:
 
     def _first_block(self) -> int:
         """Cases of the first block: what ``first_share`` allows, as far as the finalists' remaining cases are left."""
-        config, everybody, whole = self._config, sum(self._costs.values()), len(self._labels)
-        finalists = sum(sorted(self._costs.values())[-self._finalists :])
-        if everybody == finalists:
+        config, costs = self._config, tuple(self._costs.values())
+        carried = first_block_carried(costs, self._finalists, self.allowance, len(self._labels))
+        if carried is None:
             return config.first_block
-        carried = (self.allowance - finalists * whole) // (everybody - finalists)
-        wanted = int(config.first_share * self.allowance / everybody)
+        wanted = int(config.first_share * self.allowance / sum(costs))
         return max(config.first_block, min(wanted, 2 * config.min_positives, carried))
 
     def _tests(self) -> tuple[int, ...]:
@@ -256,9 +212,8 @@ class LockstepRacer:
         return tuple(i for i, counts in enumerate(seen) if counts.min() >= self._config.min_positives)
 
     def _check_budget(self) -> None:
-        first = len(self.blocks[0])
-        dearest = sum(sorted(self._costs.values())[-self._finalists :])
-        look, final = sum(self._costs.values()) * first, dearest * (len(self._labels) - first)
+        first, costs = len(self.blocks[0]), tuple(self._costs.values())
+        look, final = sum(costs) * first, dearest(costs, self._finalists) * (len(self._labels) - first)
         if look + final > self.allowance:
             raise ConfigError(
                 f"a budget of {self.allowance:,} judgements does not carry one look at {len(self._costs)} candidates "
@@ -275,7 +230,8 @@ class LockstepRacer:
         if len(self.alive) <= self._finalists:
             return
         last = self._done == len(self.blocks) - 1
-        room = self._affordable()
+        costs, blocks = [self._costs[name] for name in self.alive], [len(block) for block in self.blocks[self._done :]]
+        room = affordable(costs, self._finalists, self.allowance - self.spent, blocks)
         kept: list[str] = []
         for name in self._promising():
             if len(kept) < self._finalists or self._cost(kept) + self._costs[name] <= room:
@@ -285,23 +241,6 @@ class LockstepRacer:
         if last and most is not None:
             over = [name for name in self._promising() if name in self.alive][most:]
             self._leave(over, "max_survivors")
-
-    def _affordable(self) -> float:
-        """Judgements per case that the next block may cost."""
-        cost, left = self._cost(self.alive), self.allowance - self.spent
-        least = sum(sorted(self._costs[name] for name in self.alive)[-self._finalists :])
-        sizes = [len(block) for block in self.blocks[self._done :]]
-
-        def price(shrink: float) -> float:
-            return sum(max(least, cost * shrink ** (i + 1)) * size for i, size in enumerate(sizes))
-
-        if price(1.0) <= left:
-            return cost
-        low, high = 0.0, 1.0
-        for _ in range(_BISECTIONS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if price(middle) <= left else (low, middle)
-        return max(least, cost * low)
 
     def _promising(self) -> list[str]:
         """The field in the order in which it is kept: the leader, who is kept anyway, then by AUPRC, steadied by AUROC
