@@ -26,7 +26,10 @@ def main() -> None:
             "scale": scale(load("2026-11-23-ray"), load("2026-11-23-corpus")),
             "kill-resume": kill_resume(load("2026-11-22-kill-resume")),
             "search-replay": search_replay(*(f"2026-11-{day}-search-replay" for day in (25, 26, 27))),
-            "search": search(*(load("2026-11-27-search-gpu", part) for part in ("", "two-seeds", "promptolution"))),
+            "search": search(
+                *(load("2026-11-27-search-gpu", part) for part in ("", "two-seeds", "promptolution")),
+                load("2026-11-27-search-gepa"),
+            ),
             "verbalizer-prior": verbalizer_prior(load("2026-11-27-verbalizer-prior")),
             "steerability": steerability(load("2026-11-25-steerability")),
             "shapes": shapes(load("2026-11-25-shapes")),
@@ -256,13 +259,16 @@ BASELINES = {
 }
 
 
-def search(result: dict[str, Any], two_seeds: dict[str, Any], promptolution: dict[str, Any]) -> str:
+def search(
+    result: dict[str, Any], two_seeds: dict[str, Any], promptolution: dict[str, Any], gepa: dict[str, Any]
+) -> str:
     """Searches end to end.
 
     Args:
         result: All methods that write no texts.
         two_seeds: Those that do, beside promptopt's, on two seeds.
         promptolution: promptolution's CAPO beside promptopt's, on one seed.
+        gepa: GEPA and ReAnchor beside promptopt's, on processors.
     """
     own = "promptopt@verbalized"
     command = "`promptopt bench search --tasks experiments/2026-11-27-search-gpu/tasks.yaml`"
@@ -275,6 +281,10 @@ def search(result: dict[str, Any], two_seeds: dict[str, Any], promptolution: dic
         f"The methods that have the judge write instructions, on {_seeds(two_seeds)} seeds:",
         "",
         *_search_table(two_seeds, own),
+        "",
+        f"GEPA, which takes minutes a search, and ReAnchor, on {_seeds(gepa)} seeds, in float32 on two processor cores:",
+        "",
+        *_search_table(gepa, own),
         "",
         f"promptolution's CAPO, one seed, beside {method_name(own)}: "
         + "; ".join(_side_by_side(promptolution, "promptolution", own))
