@@ -282,7 +282,7 @@ def search(
         "",
         *_search_table(two_seeds, own),
         "",
-        f"GEPA, which takes minutes a search, and ReAnchor, on {_seeds(gepa)} seeds, in float32 on two processor cores:",
+        f"GEPA, minutes a search, and ReAnchor, on {_seeds(gepa)} seeds, in float32 on two processor cores:",
         "",
         *_search_table(gepa, own),
         "",

@@ -310,9 +310,21 @@ def test_json_is_one_document(stored, tmp_path):
     assert data["errors"][0]["alpha"] == 0.05
 
 
+def test_some_policies_are_replayed_by_themselves_and_come_out_the_same(stored, matrix, tmp_path):
+    options = ("--seeds", 2, "--budget", 0.3, "--out", tmp_path / "out", "--json")
+    code, out, err = call("--matrix", stored, *options, "--methods", "random,lockstep,random")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["settings"]["policies"] == ["random", "lockstep"]
+    alone = [row["chosen"] for row in found["rows"] if row["policy"] == "lockstep"]
+    beside = replay(matrix, ReplaySettings(seeds=2, budget=0.3), lambda *_: None)
+    assert alone == [row.chosen for row in beside.rows if row.policy == "lockstep"]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (("--methods", "lockstep,halving"), "no policy 'halving'; choose from lockstep, miprov2"),
         (("--budget", "0.01"), "a budget of 108 judgements does not carry one look at 54 candidates (648)"),
         (("--budget", "0"), "--budget: a budget of 0; give a share above 0 and at most 1."),
         (("--budget", "1.5"), "--budget: a budget of 1.5; give a share above 0"),

@@ -185,7 +185,7 @@ def replay(matrix: ScoreMatrix, settings: ReplaySettings, tell: Callable[[int, i
         ConfigError: An unknown policy, or a budget that does not carry one look at every candidate.
     """
     if unknown := [name for name in settings.policies if name not in POLICIES]:
-        raise ConfigError(f"no policy {unknown[0]!r}", where="policies", remedy=f"choose from {', '.join(POLICIES)}")
+        raise ConfigError(f"no policy {unknown[0]!r}", where="methods", remedy=f"choose from {', '.join(POLICIES)}")
     budgets, skipped = _budgets(matrix, settings)
     rows: list[ReplayRow] = []
     checks: dict[float, list[_Raced]] = {settings.budget: [], 1.0: []}

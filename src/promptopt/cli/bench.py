@@ -64,7 +64,8 @@ def bench_search(
         Path | None, typer.Option("--tasks", help="Search end to end on the tasks of this YAML file.")
     ] = None,
     methods: Annotated[
-        str | None, typer.Option(help="End to end: some of the methods, divided by commas; all by default.")
+        str | None,
+        typer.Option(help="Some methods, or policies of a replay, divided by commas; all by default."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Replays (30), each with its own candidates and orders, or searches (3).")

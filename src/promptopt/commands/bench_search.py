@@ -27,7 +27,7 @@ class SearchBenchRequest:
     Attributes:
         matrix: Score matrix to replay on.
         tasks: Task file to search on end to end; exactly one of the two is given.
-        methods: Names divided by commas, end to end only.
+        methods: Names of methods, or of a replay's selection policies, divided by commas; None for all.
         seeds: Replays or searches.
         budget: Share of the grid, replay only.
         out: Folder of the results.
@@ -65,7 +65,7 @@ def _search(request: SearchBenchRequest, tasks: Path, as_json: bool) -> None:
     from promptopt.bench.search_summary import summarise_search
     from promptopt.bench.search_tasks import read_tasks
 
-    methods = tuple(request.methods.split(",")) if request.methods else method_names()
+    methods = _names(request) or method_names()
     for name in methods:
         on_shape(name)
     out = request.out or Path("runs/bench-search-tasks")
@@ -104,8 +104,10 @@ def _replay(request: SearchBenchRequest, matrix: Path, as_json: bool) -> None:
     budget, out = request.budget, request.out or Path("runs/bench-search")
     if not 0 < budget <= 1:
         raise ConfigError(f"a budget of {budget:g}", where="--budget", remedy="give a share above 0 and at most 1")
-    scores = ScoreMatrix.load(matrix)
-    result = _with_progress(scores, ReplaySettings(seeds=request.seeds or 30, budget=budget))
+    settings = ReplaySettings(seeds=request.seeds or 30, budget=budget)
+    if policies := _names(request):
+        settings = settings.model_copy(update={"policies": policies})
+    result = _with_progress(ScoreMatrix.load(matrix), settings)
     try:
         write_replay(result, out)
     except OSError as cause:
@@ -114,6 +116,11 @@ def _replay(request: SearchBenchRequest, matrix: Path, as_json: bool) -> None:
         print_json({**json.loads(result.model_dump_json()), "out": str(out)})
     else:
         _print(result, out)
+
+
+def _names(request: SearchBenchRequest) -> tuple[str, ...]:
+    """The methods that were asked for, each once; none where all are meant."""
+    return tuple(dict.fromkeys((request.methods or "").split(","))) if request.methods else ()
 
 
 def _with_progress(matrix: ScoreMatrix, settings: ReplaySettings) -> ReplayResult:
