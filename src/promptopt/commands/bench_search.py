@@ -93,6 +93,7 @@ def _print_search(summary: SearchBenchSummary, out: Path) -> None:
             made.add_row(row.method, with_interval(row.auprc), *difference, *figures)
         shown.print(f"\n[bold]{task}[/], mean of {count(summary.rows[0].seeds, 'seed')}")
         shown.print(made)
+    shown.print("\nF1 is that of the threshold which keeps the precision floor on the calibration cases.")
     for own, tasks in summary.above_best.items():
         below = ", ".join(f"{method} on {task}" for name, task, method in summary.below if name == own) or "none"
         shown.print(f"significantly above {own}: {below}")
