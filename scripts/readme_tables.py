@@ -27,8 +27,7 @@ def main() -> None:
             "kill-resume": kill_resume(load("2026-11-22-kill-resume")),
             "search-replay": search_replay(*(f"2026-11-{day}-search-replay" for day in (25, 26, 27))),
             "search": search(
-                *(load("2026-11-27-search-gpu", part) for part in ("", "two-seeds", "promptolution")),
-                load("2026-11-27-search-gepa"),
+                load("2026-11-27-search-gpu"), load("2026-11-27-search-gpu", "large"), load("2026-11-27-search-gepa")
             ),
             "verbalizer-prior": verbalizer_prior(load("2026-11-27-verbalizer-prior")),
             "steerability": steerability(load("2026-11-25-steerability")),
@@ -259,44 +258,62 @@ BASELINES = {
 }
 
 
-def search(
-    result: dict[str, Any], two_seeds: dict[str, Any], promptolution: dict[str, Any], gepa: dict[str, Any]
-) -> str:
+def search(result: dict[str, Any], large: dict[str, Any], gepa: dict[str, Any]) -> str:
     """Searches end to end.
 
     Args:
-        result: All methods that write no texts.
-        two_seeds: Those that do, beside promptopt's, on two seeds.
-        promptolution: promptolution's CAPO beside promptopt's, on one seed.
+        result: All methods but GEPA and ReAnchor.
+        large: Those that write no texts, with more to spend and more cases to choose by.
         gepa: GEPA and ReAnchor beside promptopt's, on processors.
     """
     own = "promptopt@verbalized"
-    command = "`promptopt bench search --tasks experiments/2026-11-27-search-gpu/tasks.yaml`"
     lines = [
-        f"{command}, one NVIDIA H200, bfloat16; AUPRC on the sealed test, mean over {_seeds(result)} seeds with 95% "
-        f"intervals over test cases; in brackets the paired difference to {method_name(own)}, where it is significant:",
+        f"{_gpu_command('tasks')}, one NVIDIA H200, bfloat16; AUPRC on the sealed test, mean over {_seeds(result)} seeds "
+        f"with 95% intervals over test cases; in brackets the paired difference to {method_name(own)}, where it is "
+        "significant:",
         "",
         *_search_table(result, own),
         "",
-        f"The methods that have the judge write instructions, on {_seeds(two_seeds)} seeds:",
+        _how_often_above(result, own),
         "",
-        *_search_table(two_seeds, own),
-        "",
-        f"GEPA, minutes a search, and ReAnchor, on {_seeds(gepa)} seeds, in float32 on two processor cores:",
+        f"GEPA, minutes a search, and ReAnchor, {_seeds(gepa)} seeds, in float32 on two processor cores:",
         "",
         *_search_table(gepa, own),
         "",
-        f"promptolution's CAPO, one seed, beside {method_name(own)}: "
-        + "; ".join(_side_by_side(promptolution, "promptolution", own))
-        + ".",
+        _how_often_above(gepa, own),
         "",
+        f"{_gpu_command('tasks-large')}, 4,000 judgements a search on up to 400 search cases, {_seeds(large)} seeds, "
+        "the H200:",
+        "",
+        *_search_table(large, own),
+        "",
+        _how_often_above(large, own),
     ]
-    for name, tasks in result["above_best"].items():
-        lines.append(
-            f"Significantly above {method_name(name)}: {_who_is_above(result, name)}; its mean is above that of every "
-            f"method of the first table that is not promptopt's on: {', '.join(tasks) or 'no task'}.\n"
-        )
     return "\n".join(lines).strip()
+
+
+def _gpu_command(tasks: str) -> str:
+    return f"`promptopt bench search --tasks experiments/2026-11-27-search-gpu/{tasks}.yaml`"
+
+
+def _how_often_above(result: dict[str, Any], own: str) -> str:
+    """On how many tasks a method's mean is above those of the others, and which are significantly above it."""
+    means = {(row["task"], row["method"]): row["auprc"]["point"] for row in result["rows"]}
+    tasks = list(dict.fromkeys(task for task, _ in means))
+    others = [name for name in dict.fromkeys(method for _, method in means) if not name.startswith("promptopt")]
+    parts = [
+        f"{method_name(other)} on {sum(means[task, own] > means[task, other] for task in tasks)}"
+        f"{_level(sum(means[task, own] == means[task, other] for task in tasks))}"
+        for other in others
+    ]
+    return (
+        f"Of {len(tasks)} tasks, {method_name(own)} has a higher mean than {', '.join(parts)}; significantly above it: "
+        f"{_who_is_above(result, own)}."
+    )
+
+
+def _level(tasks: int) -> str:
+    return f" (the same on {tasks})" if tasks else ""
 
 
 def verbalizer_prior(result: dict[str, Any]) -> str:
