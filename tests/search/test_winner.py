@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from promptopt.metrics.ranking import average_precision
 from promptopt.search.objective import ObjectiveConfig
 from promptopt.search.winner import SearchScores, WinnerConfig, choose_winner
 
@@ -28,7 +31,7 @@ def test_a_clear_lead_wins():
     assert found.members == (0,)
     assert found.lead.stands_out
     assert 0 < found.lead.difference.low < found.lead.difference.point
-    assert found.lead.difference.level == pytest.approx(0.9)
+    assert found.lead.difference.level == pytest.approx(0.8)
 
 
 def test_a_lead_within_the_noise_keeps_the_seed_prompt():
@@ -107,3 +110,24 @@ def test_a_stricter_level_never_lets_more_through(noise, alpha):
     loose = choose_winner(scores, AUPRC, WinnerConfig(seed_alpha=alpha)).lead
     strict = choose_winner(scores, AUPRC, WinnerConfig(seed_alpha=alpha / 2)).lead
     assert loose.stands_out or not strict.stands_out
+
+
+def test_a_lead_that_one_of_many_has_by_luck_keeps_the_seed_prompt():
+    random = np.random.default_rng(3)
+    ranked = [0.3 * LABELS + random.random(CASES) for _ in range(25)]
+    ranked.sort(key=lambda one: -average_precision(LABELS, one))
+    groups = [f"g{i}" for i in range(CASES)]
+    pair = choose_winner(SearchScores(LABELS, groups, [ranked[0], ranked[12]], 1), AUPRC, WinnerConfig())
+    many = choose_winner(SearchScores(LABELS, groups, ranked, 12), AUPRC, WinnerConfig())
+    assert pair.members == (0,), "as if nobody else had been tried"
+    assert many.members == (12,)
+    assert many.lead.difference.point == pair.lead.difference.point
+
+
+@pytest.mark.parametrize("fitted", [[True, False], [False, True]], ids=["the best", "the seed prompt"])
+def test_scores_that_were_fitted_have_to_lead_by_more(fitted):
+    plain = _scores(0.4, 0.1, seed_rank=1)
+    crossfitted = dataclasses.replace(plain, crossfitted=fitted)
+    strict, loose = (choose_winner(one, AUPRC, WinnerConfig()).lead.difference for one in (crossfitted, plain))
+    assert strict.point == loose.point
+    assert strict.point - strict.low == pytest.approx(1.5 * (loose.point - loose.low))

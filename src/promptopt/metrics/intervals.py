@@ -118,12 +118,40 @@ def paired_bootstrap_difference(
     Raises:
         ValueError: Shapes, level or resamples do not fit.
     """
-    both = ~(np.isnan(np.asarray(scores_a, dtype=np.float64)) | np.isnan(np.asarray(scores_b, dtype=np.float64)))
-    y, a = judged_rows(labels, np.where(both, scores_a, np.nan))
-    _, b = judged_rows(labels, np.where(both, scores_b, np.nan))
-    blocks = _weight_blocks(y, _kept_groups(groups, both), resamples, seed)
-    values = [_on_resamples(metric, y, b, w) - _on_resamples(metric, y, a, w) for w in blocks]
-    return _percentile(metric(y, b) - metric(y, a), np.concatenate(values), level)
+    points, values = paired_bootstrap_values(
+        labels, [scores_a, scores_b], metric, groups=groups, resamples=resamples, seed=seed
+    )
+    return _percentile(float(points[1] - points[0]), values[1] - values[0], level)
+
+
+def paired_bootstrap_values(
+    labels: BoolArray,
+    scores: Sequence[FloatArray],
+    metric: Metric,
+    *,
+    groups: Groups | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[FloatArray, FloatArray]:
+    """A metric of several scores on the same resamples.
+
+    Args:
+        labels: True for a violation; shape (n,).
+        scores: Each of shape (n,), NaN where unjudged; rows that any of them left unjudged are left out of all.
+        metric: As in :func:`bootstrap_interval`, and so are the remaining arguments.
+
+    Returns:
+        The metric on the rows as they are, (scores,), and on each resample, (scores, resamples); NaN where undefined.
+
+    Raises:
+        ValueError: Shapes or resamples do not fit.
+    """
+    table = [np.asarray(one, dtype=np.float64) for one in scores]
+    unjudged = np.asarray(np.isnan(np.stack(table)).any(axis=0), dtype=np.bool_)
+    rows = [judged_rows(labels, np.where(unjudged, np.nan, one)) for one in table]
+    blocks = _weight_blocks(rows[0][0], _kept_groups(groups, ~unjudged), resamples, seed)
+    values = [[_on_resamples(metric, y, s, weights) for y, s in rows] for weights in blocks]
+    return np.array([metric(y, s) for y, s in rows], dtype=np.float64), np.concatenate(values, axis=1)
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:

@@ -28,7 +28,7 @@ from promptopt.search.split_report import SplitReport, report_split
 from promptopt.search.study import TrialRecord
 from promptopt.search.sweep import SweepResult
 from promptopt.search.trials import trial_record
-from promptopt.search.weighing import weigh
+from promptopt.search.weighing import is_unfitted, weigh
 from promptopt.search.winner import Lead, SearchScores, Winner, choose_winner
 
 FloatArray = npt.NDArray[np.float64]
@@ -98,12 +98,13 @@ class FinalComparison:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entrant:
-    """A candidate, or a jury, with what it scores on the search cases."""
+    """A candidate, or a jury, with what it scores on the search cases, and whether these scores are cross-fitted."""
 
     record: TrialRecord
     prompts: tuple[LoweredPrompt, ...]
     procedure: Procedure | JuryProcedure
     search: Evaluation
+    is_crossfitted: bool = False
 
     @property
     def digest(self) -> str:
@@ -150,10 +151,11 @@ class FinalRound:
             The comparison. Only the seed prompt and the winner are scored on the test split.
         """
         config = self._config
-        known = [self._entrant(record) for record in result.ranked[: max(config.finalists, config.winner.jury)]]
-        first = next((entrant for entrant in known if entrant.record == result.seed), None)
+        ranked = [self._entrant(record) for record in result.ranked]
+        first = next((entrant for entrant in ranked if entrant.record == result.seed), None)
         first = first or self._entrant(result.seed)
-        won, chosen = self._choose(known, first)
+        won, chosen = self._choose(ranked, first)
+        known = ranked[: max(config.finalists, config.winner.jury)]
         others = [entrant for entrant in known if entrant.digest != won.digest]
         winner = self._calibrate(won, winner=True)
         ordered = [winner, *map(self._calibrate, others[: config.finalists - 1])]
@@ -170,15 +172,15 @@ class FinalRound:
             openings=tuple(openings.all(self._golden.digest)),
         )
 
-    def _choose(self, known: Sequence[_Entrant], seed: _Entrant) -> tuple[_Entrant, Winner]:
-        """The winner among the best candidates and the seed prompt, and how it was chosen."""
-        ranked = list(known) if seed in known or not seed.record.complete else [*known, seed]
+    def _choose(self, ranked: Sequence[_Entrant], seed: _Entrant) -> tuple[_Entrant, Winner]:
+        """The winner among the candidates judged in full, and how it was chosen."""
         eligible = seed in ranked and (seed.record.feasible or not ranked[0].record.feasible)
         scores = SearchScores(
             labels=ranked[0].search.labels,
             groups=[case.group for case in self._search_cases],
             ranked=[entrant.search.scores for entrant in ranked],
             seed_rank=ranked.index(seed) if eligible else None,
+            crossfitted=[entrant.is_crossfitted for entrant in ranked],
         )
         winner = choose_winner(scores, self._config.objective, self._config.winner)
         members = [ranked[place] for place in winner.members]
@@ -188,7 +190,7 @@ class FinalRound:
         program = self._maker.program(record.candidate)
         search = self._evaluators.of(record.candidate).evaluate(program.lower(), program.procedure, self._search_cases)
         procedure = weigh(program.procedure, search.answers.probabilities, self._search_cases)
-        return _Entrant(record, program.lower(), procedure, search)
+        return _Entrant(record, program.lower(), procedure, search, is_unfitted(program.procedure))
 
     def _jury(self, members: Sequence[_Entrant]) -> _Entrant:
         programs = [self._maker.program(member.record.candidate) for member in members]

@@ -1,9 +1,10 @@
 """Who wins a search: the seed prompt unless another stands out from it, or a jury of the best.
 
 The best of many prompts is the best on one sample of cases, so that its lead is partly that sample's luck. A sweep
-therefore keeps the seed prompt unless the lead stands out from the noise of the search cases; what a lead is worth on
-new cases is for the sealed test. A jury needs no such choice among prompts that the cases cannot tell apart: it pools
-them, unless that ranks the search cases worse than the seed prompt alone. docs/design/winners.md has the measurements.
+therefore keeps the seed prompt unless the lead stands out from the noise of the search cases and from the choosing
+among all candidates judged in full; what a lead is worth on new cases is for the sealed test. A jury needs no such
+choice among prompts that the cases cannot tell apart: it pools them, unless that ranks the search cases worse than the
+seed prompt alone. docs/design/winners.md has the measurements.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from pydantic import Field
 
 from promptopt.core.model import FrozenModel
 from promptopt.metrics.arrays import BoolArray, FloatArray
+from promptopt.metrics.best_lead import best_lead, crossfit_spread
 from promptopt.metrics.costs import best_f_beta, recall_at_fpr
-from promptopt.metrics.intervals import Interval, Metric, paired_bootstrap_difference
+from promptopt.metrics.intervals import Interval, Metric
 from promptopt.metrics.operating_point import best_f1, recall_at_precision
 from promptopt.metrics.ranking import average_precision, roc_auc
 from promptopt.policy.jury import LogOddsScale, pool
 from promptopt.search.objective import ObjectiveConfig
+from promptopt.search.weighing import FOLDS
 
 _RESAMPLES = 2000
 
@@ -34,20 +37,20 @@ class WinnerConfig(FrozenModel):
         jury: Prompts in the winner; a jury of n costs the judgements of n prompts on every case in production. One
             prompt wins where a jury does worse than the seed prompt on the search cases.
         seed_alpha: One-sided level at which the best prompt has to beat the seed prompt on the search cases; None
-            takes the best whatever its lead. The level is that of one comparison, and the best was chosen for its
-            score: it passes more often than in this share of the searches that found nothing.
+            takes the best whatever its lead. It allows for the choice among the candidates judged in full, not for
+            that of the races before: somewhat more than this share of the searches that find nothing pass.
     """
 
     jury: int = Field(default=1, ge=1, le=16)
-    seed_alpha: float | None = Field(default=0.05, gt=0.0, lt=0.5)
+    seed_alpha: float | None = Field(default=0.1, gt=0.0, lt=0.5)
 
 
 class Lead(FrozenModel):
     """How far the best prompt of a search leads the seed prompt on the search cases.
 
     Attributes:
-        difference: The best's objective minus the seed prompt's, paired; a bootstrap over groups of cases.
-        alpha: One-sided level that the interval belongs to.
+        difference: The best's objective minus the seed prompt's, see :func:`promptopt.metrics.best_lead.best_lead`.
+        alpha: One-sided level of its lower end.
     """
 
     difference: Interval
@@ -55,7 +58,7 @@ class Lead(FrozenModel):
 
     @property
     def stands_out(self) -> bool:
-        """Whether chance at the level does not explain the lead."""
+        """Whether chance and the choosing, at the level, do not explain the lead."""
         return self.difference.low > 0
 
 
@@ -68,12 +71,15 @@ class SearchScores:
         groups: Group of each case.
         ranked: Scores of the complete candidates, the best first; each (cases,), NaN where unjudged.
         seed_rank: The seed prompt's place among them; None where it was not judged on all cases.
+        crossfitted: Whether each candidate's scores are of weights fitted on the other folds of the search cases; none
+            are by default.
     """
 
     labels: BoolArray
     groups: Sequence[str]
     ranked: Sequence[FloatArray]
     seed_rank: int | None
+    crossfitted: Sequence[bool] = ()
 
     @property
     def seed(self) -> FloatArray | None:
@@ -114,7 +120,7 @@ def choose_winner(scores: SearchScores, objective: ObjectiveConfig, config: Winn
     metric = _metric(objective)
     found = None
     if scores.seed is not None and scores.seed_rank and metric is not None and config.seed_alpha is not None:
-        found = lead(scores.labels, scores.seed, scores.ranked[0], metric, scores.groups, config.seed_alpha)
+        found = _lead(scores, scores.seed_rank, metric, config.seed_alpha)
     seed_stays = scores.seed_rank is not None and found is not None and not found.stands_out
     order = list(range(len(scores.ranked)))
     if seed_stays:
@@ -135,24 +141,19 @@ def _jury_gap(labels: BoolArray, members: Sequence[FloatArray], seed: FloatArray
     return None if np.isnan(gap) else float(gap)
 
 
-def lead(
-    labels: BoolArray, seed: FloatArray, best: FloatArray, metric: Metric, groups: Sequence[str], alpha: float
-) -> Lead:
-    """The lead of the best candidate.
-
-    Args:
-        labels: True for a violation, (cases,).
-        seed: The seed prompt's scores, (cases,); NaN where unjudged.
-        best: The best candidate's.
-        metric: From labels and scores to a number, larger being better.
-        groups: Group of each case; whole groups are drawn.
-        alpha: One-sided level, in (0, 0.5).
-
-    Returns:
-        The lead, with an interval of level ``1 - 2 * alpha``.
-    """
-    difference = paired_bootstrap_difference(
-        labels, seed, best, metric, groups=groups, resamples=_RESAMPLES, level=1 - 2 * alpha
+def _lead(scores: SearchScores, seed_rank: int, metric: Metric, alpha: float) -> Lead:
+    """The lead of the best candidate, which was chosen among all."""
+    fitted = scores.crossfitted or [False] * len(scores.ranked)
+    others = [place for place in range(len(scores.ranked)) if place != seed_rank]
+    difference = best_lead(
+        scores.labels,
+        scores.ranked[seed_rank],
+        [scores.ranked[place] for place in others],
+        metric,
+        alpha=alpha,
+        groups=scores.groups,
+        spread=[crossfit_spread(FOLDS) if fitted[place] or fitted[seed_rank] else 1.0 for place in others],
+        resamples=_RESAMPLES,
     )
     return Lead(difference=difference, alpha=alpha)
 

@@ -37,6 +37,7 @@ def found_program(
         groups=[case.group for case in task.cases],
         ranked=[scored for _, scored in ranked],
         seed_rank=seed_rank,
+        crossfitted=[is_unfitted(program.procedure) for program, _ in ranked],
     )
     members = [ranked[place] for place in choose_winner(scores, objective, config).members]
     if len(members) == 1:
