@@ -100,7 +100,7 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     bundle = options.bundle or write_bundle(fake_bundle(), folder / "bundle")
     source, target = folder / f"in.{options.format}", folder / f"out.{options.format}"
     write_corpus(source, options.rows)
-    command = [sys.executable, "-m", "promptopt.cli", "judge", "--json", "--bundle", str(bundle)]
+    command = [sys.executable, "-m", "promptopt", "judge", "--json", "--bundle", str(bundle)]
     command += ["--in", str(source), "--out", str(target), "--part-rows", str(options.part_rows)]
     command += ["--engine", options.engine] if options.engine else []
     command += ["--actors", str(options.actors)] if options.actors else []

@@ -87,7 +87,7 @@ def run(folder: Path, overrides: list[str], kill_after: tuple[int, float] | None
     Returns:
         True when it was killed before it ended.
     """
-    command = [sys.executable, "-m", "promptopt.cli", "sweep", "--json", f"runs_dir={folder}", "name=sweep", *overrides]
+    command = [sys.executable, "-m", "promptopt", "sweep", "--json", f"runs_dir={folder}", "name=sweep", *overrides]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "stderr.txt").open("w+", encoding="utf-8") as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)

@@ -268,9 +268,9 @@ def search(result: dict[str, Any], large: dict[str, Any], gepa: dict[str, Any]) 
     """
     own = "promptopt@verbalized"
     lines = [
-        f"{_gpu_command('tasks')}, one NVIDIA H200, bfloat16; AUPRC on the sealed test, mean over {_seeds(result)} seeds "
-        f"with 95% intervals over test cases; in brackets the paired difference to {method_name(own)}, where it is "
-        "significant:",
+        f"{_gpu_command('tasks')}, one NVIDIA H200, bfloat16; AUPRC on the sealed test, mean over {_seeds(result)} "
+        f"seeds with 95% intervals over test cases; in brackets the paired difference to {method_name(own)}, where it "
+        "is significant:",
         "",
         *_search_table(result, own),
         "",

@@ -56,7 +56,7 @@ def run(datasets: Path) -> None:
 
 def call(*arguments: str) -> dict[str, Any]:
     """Runs a promptopt command and returns its JSON."""
-    command = [sys.executable, "-m", "promptopt.cli", *arguments, "--json"]
+    command = [sys.executable, "-m", "promptopt", *arguments, "--json"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -22,7 +22,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "promptopt.cli",
+            "promptopt",
             "sweep",
             "--json",
             "experiment=quickstart",

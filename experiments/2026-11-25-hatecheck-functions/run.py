@@ -61,7 +61,7 @@ def _sample(cases: Path, each: int, out: Path) -> None:
 
 def _promptopt(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "promptopt.cli", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
+        [sys.executable, "-m", "promptopt", *arguments], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True
     )
     return done.stdout
 

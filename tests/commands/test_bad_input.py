@@ -89,7 +89,7 @@ def test_model_folder_without_safetensors(tmp_path):
     ]
 
     called = subprocess.run(
-        [sys.executable, "-m", "promptopt.cli", *SWEEP, *overrides, "--json"], capture_output=True, text=True
+        [sys.executable, "-m", "promptopt", *SWEEP, *overrides, "--json"], capture_output=True, text=True
     )
 
     assert called.returncode == 2

@@ -68,7 +68,7 @@ def test_ten_kills_change_nothing(kill_resume, tmp_path, small_overrides, monkey
 @pytest.mark.slow
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(kill_resume, tmp_path, small_overrides):
     overrides = [*small_overrides, f"runs_dir={tmp_path}", "tracking=none", "search.budget.trials=60"]
-    command = [sys.executable, "-m", "promptopt.cli", "sweep", "--json", *overrides]
+    command = [sys.executable, "-m", "promptopt", "sweep", "--json", *overrides]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

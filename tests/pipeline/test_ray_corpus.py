@@ -209,7 +209,7 @@ def test_more_actors_than_there_is_room_for_are_refused(bundle, jsonl):
 
 
 def test_the_command_is_silent_but_for_its_outcome(bundle, jsonl):
-    command = [sys.executable, "-m", "promptopt.cli", "judge", "--bundle", bundle, "--in", jsonl.source]
+    command = [sys.executable, "-m", "promptopt", "judge", "--bundle", bundle, "--in", jsonl.source]
     command += ["--out", jsonl.target, "--engine", "ray", "--actors", "2", "--part-rows", str(PART), "--json"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from promptopt import __version__
 from promptopt.cli import bench, bundle, config, golden, models, policy, verbalizer
 from promptopt.cli.options import Json, Overrides
 from promptopt.errors import UserError
@@ -17,12 +18,28 @@ EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="promptopt",
-    help="Turn a content-safety policy and a golden set into a judge that can be trusted.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"promptopt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Turn a content-safety policy and a golden set into a judge that can be trusted."""
+
+
 app.add_typer(bundle.app, name="bundle")
 app.add_typer(golden.app, name="golden")
 app.add_typer(models.app, name="models")

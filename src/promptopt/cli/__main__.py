@@ -1,5 +1,0 @@
-"""``python -m promptopt.cli``."""
-
-from promptopt.cli import main
-
-main()
