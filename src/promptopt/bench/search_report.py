@@ -41,7 +41,7 @@ def _page(summary: SearchBenchSummary) -> str:
     said = (
         "Every method had the same seed prompt, search cases and number of judgements; thresholds were fitted for all "
         "of them alike. Dots are means over seeds on the sealed test, with 95% intervals over test cases; promptopt's "
-        "own are blue."
+        "own are blue. A verbalized jury's words are weighed on all search cases, so that it looks too good there."
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>promptopt: search benchmark</title>'
