@@ -15,6 +15,7 @@ from promptopt.core.case import Label, Split
 from promptopt.engines.fake import FakeEngine
 from promptopt.errors import UserError
 from promptopt.golden.golden_set import GoldenSet
+from promptopt.metrics.best_lead import best_lead
 from promptopt.metrics.calibration import fit_platt
 from promptopt.metrics.operating_point import choose_threshold, confusion
 from promptopt.metrics.ranking import average_precision
@@ -214,6 +215,27 @@ def test_the_seed_prompt_stays_unless_the_best_stands_out(done, final_round_in, 
     others = [record for record in done.result.ranked if record != done.result.seed]
     assert [f.record for f in kept.comparison.finalists[1:]] == others[:2]
     assert len(kept.comparison.openings) == len(done.comparison.openings) + 1
+
+
+def test_the_lead_allows_for_all_that_were_judged_in_full_however_few_are_kept(done, final_round_in, tmp_path):
+    assert len(done.result.ranked) > 3
+    leads = [
+        final_round_in(
+            shutil.copytree(done.folder, tmp_path / str(kept)), finalists=kept, winner={"seed_alpha": 0.1}, sweep="s"
+        ).comparison.lead
+        for kept in (1, 3)
+    ]
+    assert leads[0] == leads[1]
+    pair = best_lead(
+        done.comparison.seed.search.labels,
+        done.comparison.seed.search.scores,
+        [done.comparison.winner.search.scores],
+        average_precision,
+        alpha=0.1,
+        groups=[case.group for case in done.comparison.seed.search.cases],
+    )
+    assert leads[0].difference.point == pytest.approx(pair.point)
+    assert leads[0].difference.low < pair.low, "as if nobody else had been tried"
 
 
 def test_a_jury_is_calibrated_and_tested_as_one(done, final_round_in, tmp_path):
