@@ -31,7 +31,7 @@ def test_a_clear_lead_wins():
     assert found.members == (0,)
     assert found.lead.stands_out
     assert 0 < found.lead.difference.low < found.lead.difference.point
-    assert found.lead.difference.level == pytest.approx(0.8)
+    assert found.lead.difference.level == pytest.approx(0.9)
 
 
 def test_a_lead_within_the_noise_keeps_the_seed_prompt():

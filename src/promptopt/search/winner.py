@@ -42,7 +42,7 @@ class WinnerConfig(FrozenModel):
     """
 
     jury: int = Field(default=1, ge=1, le=16)
-    seed_alpha: float | None = Field(default=0.1, gt=0.0, lt=0.5)
+    seed_alpha: float | None = Field(default=0.05, gt=0.0, lt=0.5)
 
 
 class Lead(FrozenModel):
