@@ -72,13 +72,22 @@ def test_one_challenger_is_the_basic_bootstrap_of_one_comparison(noise):
     assert found.high == pytest.approx(2 * found.point - percentile.low)
 
 
-def test_rows_that_anybody_left_unjudged_are_left_out():
+def test_rows_that_the_first_left_unjudged_are_left_out():
     scores = _scores([0.3, 1.0, 1.0], 3)
-    scores[2][:10] = np.nan
+    scores[1][:10] = np.nan
     rest = [one[10:] for one in scores]
-    found = _lead(scores)
     expected = best_lead(LABELS[10:], rest[0], rest[1:], average_precision, alpha=0.05, resamples=300)
-    assert found == expected
+    assert _lead(scores) == expected
+
+
+def test_a_rival_without_verdicts_neither_hides_nor_makes_a_lead():
+    reference, best, rival = _scores([0.3, 3.0, 0.3], 1)
+    alone = _lead([reference, best])
+    assert _lead([reference, best, np.full(CASES, np.nan)]) == alone
+    rival[: CASES // 2] = np.nan
+    among = _lead([reference, best, rival])
+    assert among.point == alone.point
+    assert 0 < among.low < alone.low
 
 
 def test_a_metric_that_is_never_defined_has_no_interval():

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from promptopt.metrics.arrays import BoolArray, FloatArray
-from promptopt.metrics.intervals import Groups, Interval, Metric, paired_bootstrap_values
+from promptopt.metrics.intervals import Groups, Interval, Metric, paired_bootstrap_leads
 
 
 def best_lead(
@@ -36,8 +36,8 @@ def best_lead(
     Args:
         labels: True for a violation, (n,).
         reference: Scores that the challengers are compared with, (n,), NaN where unjudged.
-        challengers: Scores of everybody who could have been picked, the one who was first; each (n,). Rows that anybody
-            left unjudged are left out.
+        challengers: Scores of everybody who could have been picked, the one who was first; each (n,). Rows that
+            one left unjudged are left out of its leads, those that the first did of all.
         metric: From labels and scores to a number, larger being better.
         alpha: One-sided level, in (0, 0.5).
         groups: Group of each row; whole groups are drawn.
@@ -55,16 +55,15 @@ def best_lead(
     if not challengers or not 0 < alpha < 0.5:
         raise ValueError(f"{len(challengers)} challengers at a level of {alpha}")
     factors = np.ones(len(challengers)) if spread is None else np.asarray(spread, dtype=np.float64)
-    points, values = paired_bootstrap_values(
-        labels, [reference, *challengers], metric, groups=groups, resamples=resamples, seed=seed
+    leads, values = paired_bootstrap_leads(
+        labels, reference, challengers, metric, groups=groups, resamples=resamples, seed=seed
     )
-    leads = points[1:] - points[0]
-    chance = (values[1:] - values[0] - leads[:, np.newaxis]) * factors[:, np.newaxis]
-    chance = chance[:, ~np.isnan(chance).any(axis=0)]
+    chance = (values - leads[:, np.newaxis]) * factors[:, np.newaxis]
+    chance = chance[:, ~np.isnan(chance[0])]
     dropped, first = resamples - chance.shape[1], float(leads[0])
     if not chance.size:
         return Interval(point=first, low=float("nan"), high=float("nan"), level=1 - 2 * alpha, dropped=dropped)
-    low = first - float(np.quantile(chance.max(axis=0), 1 - alpha))
+    low = first - float(np.quantile(np.nanmax(chance, axis=0), 1 - alpha))
     high = first - float(np.quantile(chance[0], alpha))
     return Interval(point=first, low=low, high=max(low, high), level=1 - 2 * alpha, dropped=dropped)
 

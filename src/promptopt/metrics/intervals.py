@@ -118,40 +118,55 @@ def paired_bootstrap_difference(
     Raises:
         ValueError: Shapes, level or resamples do not fit.
     """
-    points, values = paired_bootstrap_values(
-        labels, [scores_a, scores_b], metric, groups=groups, resamples=resamples, seed=seed
+    leads, values = paired_bootstrap_leads(
+        labels, scores_a, [scores_b], metric, groups=groups, resamples=resamples, seed=seed
     )
-    return _percentile(float(points[1] - points[0]), values[1] - values[0], level)
+    return _percentile(float(leads[0]), values[0], level)
 
 
-def paired_bootstrap_values(
+def paired_bootstrap_leads(
     labels: BoolArray,
-    scores: Sequence[FloatArray],
+    reference: FloatArray,
+    challengers: Sequence[FloatArray],
     metric: Metric,
     *,
     groups: Groups | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[FloatArray, FloatArray]:
-    """A metric of several scores on the same resamples.
+    """By how much several scores exceed a reference in a metric, all on the same resamples.
 
     Args:
         labels: True for a violation; shape (n,).
-        scores: Each of shape (n,), NaN where unjudged; rows that any of them left unjudged are left out of all.
+        reference: Shape (n,), NaN where unjudged.
+        challengers: At least one, each like the reference. Rows that the reference or the first challenger left
+            unjudged are left out before drawing, those that another left unjudged are left out of its own leads.
         metric: As in :func:`bootstrap_interval`, and so are the remaining arguments.
 
     Returns:
-        The metric on the rows as they are, (scores,), and on each resample, (scores, resamples); NaN where undefined.
+        The leads on the rows as they are, (challengers,), and on each resample, (challengers, resamples); NaN where
+        undefined.
 
     Raises:
         ValueError: Shapes or resamples do not fit.
     """
-    table = [np.asarray(one, dtype=np.float64) for one in scores]
-    unjudged = np.asarray(np.isnan(np.stack(table)).any(axis=0), dtype=np.bool_)
-    rows = [judged_rows(labels, np.where(unjudged, np.nan, one)) for one in table]
-    blocks = _weight_blocks(rows[0][0], _kept_groups(groups, ~unjudged), resamples, seed)
-    values = [[_on_resamples(metric, y, s, weights) for y, s in rows] for weights in blocks]
-    return np.array([metric(y, s) for y, s in rows], dtype=np.float64), np.concatenate(values, axis=1)
+    table = np.stack([np.asarray(one, dtype=np.float64) for one in (reference, *challengers)])
+    both = ~np.isnan(table[:2]).any(axis=0)
+    y, base = judged_rows(labels, np.where(both, reference, np.nan))
+    others = [row[both] for row in table[1:]]
+    judged = [~np.isnan(one) for one in others]
+    pairs = [(y[rows], base[rows], one[rows]) for one, rows in zip(others, judged, strict=True)]
+    values = []
+    for weights in _weight_blocks(y, _kept_groups(groups, both), resamples, seed):
+        shared = _on_resamples(metric, y, base, weights)
+        block = [
+            _on_resamples(metric, labelled, one, weights[:, rows])
+            - (shared if rows.all() else _on_resamples(metric, labelled, against, weights[:, rows]))
+            for (labelled, against, one), rows in zip(pairs, judged, strict=True)
+        ]
+        values.append(block)
+    leads = [metric(labelled, one) - metric(labelled, against) for labelled, against, one in pairs]
+    return np.array(leads, dtype=np.float64), np.concatenate(values, axis=1)
 
 
 def wilson_interval(successes: int, n: int, level: float = 0.95) -> Interval:
