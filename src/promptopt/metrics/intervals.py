@@ -151,7 +151,7 @@ def paired_bootstrap_leads(
         ValueError: Shapes or resamples do not fit.
     """
     table = np.stack([np.asarray(one, dtype=np.float64) for one in (reference, *challengers)])
-    both = ~np.isnan(table[:2]).any(axis=0)
+    both = np.asarray(~np.isnan(table[:2]).any(axis=0), dtype=np.bool_)
     y, base = judged_rows(labels, np.where(both, reference, np.nan))
     others = [row[both] for row in table[1:]]
     judged = [~np.isnan(one) for one in others]
