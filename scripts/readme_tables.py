@@ -283,7 +283,7 @@ def search(result: dict[str, Any], large: dict[str, Any], gepa: dict[str, Any]) 
         _how_often_above(gepa, own),
         "",
         f"{_gpu_command('tasks-large')}, 4,000 judgements a search on up to 400 search cases, {_seeds(large)} seeds, "
-        "the H200:",
+        "the H200, before the rule for the seed prompt allowed for the choosing:",
         "",
         *_search_table(large, own),
         "",
@@ -302,13 +302,13 @@ def _how_often_above(result: dict[str, Any], own: str) -> str:
     tasks = list(dict.fromkeys(task for task, _ in means))
     others = [name for name in dict.fromkeys(method for _, method in means) if not name.startswith("promptopt")]
     parts = [
-        f"{method_name(other)} on {sum(means[task, own] > means[task, other] for task in tasks)}"
+        f"*{method_name(other)}* on {sum(means[task, own] > means[task, other] for task in tasks)}"
         f"{_level(sum(means[task, own] == means[task, other] for task in tasks))}"
         for other in others
     ]
     return (
-        f"Of {len(tasks)} tasks, {method_name(own)} has a higher mean than {', '.join(parts)}; significantly above it: "
-        f"{_who_is_above(result, own)}."
+        f"Of {len(tasks)} tasks, {method_name(own)} has a higher mean than: {'; '.join(parts)}. "
+        f"Significantly above it: {_who_is_above(result, own)}."
     )
 
 
