@@ -30,6 +30,7 @@ def main() -> None:
                 load("2026-11-27-search-gpu"), load("2026-11-27-search-gpu", "large"), load("2026-11-27-search-gepa")
             ),
             "verbalizer-prior": verbalizer_prior(load("2026-11-27-verbalizer-prior")),
+            "overhead": overhead(load("2026-11-28-overhead")),
             "steerability": steerability(load("2026-11-25-steerability")),
             "shapes": shapes(load("2026-11-25-shapes")),
             "functions": functions(load("2026-11-25-hatecheck-functions")),
@@ -330,6 +331,21 @@ def verbalizer_prior(result: dict[str, Any]) -> str:
         cells = [row["task"], method_name(row["method"]), str(row["seeds"])]
         cells += [f"{row['without']:.3f}", f"{row['with']:.3f}", interval(row["difference"], "+")]
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def overhead(rows: Any) -> str:
+    """What sampler, races and bookkeeping add to the engine's time."""
+    lines = [
+        "`python scripts/bench_overhead.py`, sweeps of the abuse domain at rest, the default judge in float32 on two "
+        "cores of an AMD EPYC; nothing was judged before:",
+        "",
+        "| programs | judgements | sweep, s | outside the engine, s | share |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for row in rows:
+        cells = [row["shape"], f"{row['judgements']:,}", f"{row['seconds']:.0f}", f"{row['outside_engine']:.2f}"]
+        lines.append(f"| {' | '.join(cells)} | {row['share']:.1%} |")
     return "\n".join(lines)
 
 
