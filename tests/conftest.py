@@ -1,4 +1,4 @@
-"""A PostgreSQL server that the test run starts, for the rooms that keep something in a database."""
+"""What several rooms' tests need: a PostgreSQL server that the test run starts, and a task of the search benchmark."""
 
 from __future__ import annotations
 
@@ -63,3 +63,22 @@ def postgres_url(postgres_folder):
     with psycopg.connect(host=str(postgres_folder), user="tester", dbname="postgres", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     return f"postgresql+psycopg://tester@/{name}?host={postgres_folder}"
+
+
+@pytest.fixture
+def search_tasks_file(tmp_path):
+    """A file of one search task on the stand-in judge."""
+    path = tmp_path / "tasks.yaml"
+    path.write_text(
+        f"""
+judgements: 250
+search_cases: 40
+calibration_cases: 30
+test_cases: 40
+overrides: [judge=fake, program=direct, tracking=none, 'runs_dir={tmp_path}/runs']
+tasks:
+  abuse: [domain=abuse]
+""",
+        encoding="utf-8",
+    )
+    return path

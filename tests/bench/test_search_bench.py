@@ -18,21 +18,8 @@ METHODS = (OWN, "seed", "random")
 
 
 @pytest.fixture
-def plan(tmp_path):
-    path = tmp_path / "tasks.yaml"
-    path.write_text(
-        f"""
-judgements: 250
-search_cases: 40
-calibration_cases: 30
-test_cases: 40
-overrides: [judge=fake, program=direct, tracking=none, 'runs_dir={tmp_path}/runs']
-tasks:
-  abuse: [domain=abuse]
-""",
-        encoding="utf-8",
-    )
-    return BenchPlan(read_tasks(path), METHODS, (0, 1), tmp_path / "out")
+def plan(search_tasks_file, tmp_path):
+    return BenchPlan(read_tasks(search_tasks_file), METHODS, (0, 1), tmp_path / "out")
 
 
 def test_every_cell_is_run_once_and_found_again(plan, tmp_path):

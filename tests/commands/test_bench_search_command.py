@@ -8,22 +8,8 @@ METHODS = ("promptopt", "seed", "reanchor")
 
 
 @pytest.fixture
-def arguments(tmp_path):
-    """One task on the stand-in judge."""
-    tasks = tmp_path / "tasks.yaml"
-    tasks.write_text(
-        f"""
-judgements: 250
-search_cases: 40
-calibration_cases: 30
-test_cases: 40
-overrides: [judge=fake, program=direct, tracking=none, 'runs_dir={tmp_path}/runs']
-tasks:
-  abuse: [domain=abuse]
-""",
-        encoding="utf-8",
-    )
-    return ["bench", "search", "--tasks", tasks, "--seeds", 1, "--out", tmp_path / "out"]
+def arguments(search_tasks_file, tmp_path):
+    return ["bench", "search", "--tasks", search_tasks_file, "--seeds", 1, "--out", tmp_path / "out"]
 
 
 def test_the_table_names_every_method_and_says_what_its_columns_are(call, arguments, tmp_path):

@@ -19,10 +19,11 @@ from promptopt.metrics.best_lead import best_lead
 from promptopt.metrics.calibration import fit_platt
 from promptopt.metrics.operating_point import choose_threshold, confusion
 from promptopt.metrics.ranking import average_precision
+from promptopt.search import finalists
 from promptopt.search.finalists import FinalRound
 from promptopt.search.openings import OpeningRecord
 from promptopt.search.operating import OperatingPointConfig, fit_operation
-from promptopt.search.winner import WinnerConfig
+from promptopt.search.winner import WinnerConfig, choose_winner
 
 BEST_WINS = {"seed_alpha": None}
 
@@ -236,6 +237,17 @@ def test_the_lead_allows_for_all_that_were_judged_in_full_however_few_are_kept(d
     )
     assert leads[0].difference.point == pytest.approx(pair.point)
     assert leads[0].difference.low < pair.low, "as if nobody else had been tried"
+
+
+@pytest.mark.parametrize("shape", ["direct", "verbalized"])
+def test_only_scores_that_were_crossfitted_are_said_to_be(shape, final_round_in, make_space, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(finalists, "choose_winner", lambda *given: (asked.append(given[0]), choose_winner(*given))[1])
+    seed = {"shape": shape, "policy": "summary", "instruction": "plain"}
+    final_round_in(tmp_path, space=make_space(shapes=[shape], seed=seed))
+    (scores,) = asked
+    assert set(scores.crossfitted) == {shape == "verbalized"}
+    assert len(scores.crossfitted) == len(scores.ranked)
 
 
 def test_a_jury_is_calibrated_and_tested_as_one(done, final_round_in, tmp_path):

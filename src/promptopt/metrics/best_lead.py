@@ -29,7 +29,6 @@ def best_lead(
     groups: Groups | None = None,
     spread: Sequence[float] | None = None,
     resamples: int = 2000,
-    seed: int = 0,
 ) -> Interval:
     """The first challenger's lead, with an end below that allows for its having been picked among all of them.
 
@@ -42,8 +41,7 @@ def best_lead(
         alpha: One-sided level, in (0, 0.5).
         groups: Group of each row; whole groups are drawn.
         spread: What each challenger's deviations are multiplied by, see :func:`crossfit_spread`; 1 by default.
-        resamples: Number of resamples.
-        seed: The same seed gives the same interval.
+        resamples: Number of resamples; the same call gives the same interval.
 
     Returns:
         The metric of the first challenger minus the reference's. Where no challenger is better than the reference,
@@ -55,9 +53,7 @@ def best_lead(
     if not challengers or not 0 < alpha < 0.5:
         raise ValueError(f"{len(challengers)} challengers at a level of {alpha}")
     factors = np.ones(len(challengers)) if spread is None else np.asarray(spread, dtype=np.float64)
-    leads, values = paired_bootstrap_leads(
-        labels, reference, challengers, metric, groups=groups, resamples=resamples, seed=seed
-    )
+    leads, values = paired_bootstrap_leads(labels, reference, challengers, metric, groups=groups, resamples=resamples)
     chance = (values - leads[:, np.newaxis]) * factors[:, np.newaxis]
     chance = chance[:, ~np.isnan(chance[0])]
     dropped, first = resamples - chance.shape[1], float(leads[0])
