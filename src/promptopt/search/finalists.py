@@ -189,10 +189,17 @@ class FinalRound:
     def _entrant(self, record: TrialRecord) -> _Entrant:
         program = self._maker.program(record.candidate)
         search = self._evaluators.of(record.candidate).evaluate(program.lower(), program.procedure, self._search_cases)
-        procedure = weigh(program.procedure, search.answers.probabilities, self._search_cases)
-        return _Entrant(record, program.lower(), procedure, search, is_unfitted(program.procedure))
+        return _Entrant(record, program.lower(), program.procedure, search, is_unfitted(program.procedure))
 
-    def _jury(self, members: Sequence[_Entrant]) -> _Entrant:
+    def _weighed(self, entrant: _Entrant) -> _Entrant:
+        """The entrant with the weights that suit the search cases, if it has some."""
+        if not isinstance(entrant.procedure, Procedure):
+            return entrant
+        procedure = weigh(entrant.procedure, entrant.search.answers.probabilities, self._search_cases)
+        return replace(entrant, procedure=procedure)
+
+    def _jury(self, chosen: Sequence[_Entrant]) -> _Entrant:
+        members = [self._weighed(one) for one in chosen]
         programs = [self._maker.program(member.record.candidate) for member in members]
         for program, member in zip(programs, members, strict=True):
             if isinstance(member.procedure, Procedure):
@@ -230,8 +237,8 @@ class FinalRound:
         return tests, tested
 
     def _calibrate(self, entrant: _Entrant, *, winner: bool = False) -> Finalist:
-        cases = self._golden.split(Split.CALIBRATION)
-        calibration = self._evaluate(entrant, cases)
+        entrant = self._weighed(entrant)
+        calibration = self._evaluate(entrant, self._golden.split(Split.CALIBRATION))
         # Only the winner is deployed: that another finalist cannot be certified is no reason to fail.
         required = winner and self._config.operating_point.require
         config = self._config.operating_point.model_copy(update={"require": required})
